@@ -1,0 +1,88 @@
+"""From `data.name`, such as `folder:DIR`, to the data set cut into its parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..types import Splits
+from .digits import open_digits
+from .folder import open_folder
+from .multidigit import open_multidigit
+from .pets import Border, open_pets
+from .splits import hold_out
+from .transforms import AugmentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pictures, at which size.
+
+    Args:
+        name: `folder:DIR`, `pets` or `pets:DIR`, `digits`, `multidigit:FILE.npz`.
+        size: side in pixels of the square that images are stretched to for the network; 0 keeps their own size.
+            Scores are always taken at the image's own size.
+        val_fraction: share of the training part that is held out for validation where the data has no such part;
+            0 holds out nothing, and the last weights are kept instead of the best.
+        split_seed: of that choice.
+        border: `pets` only: border pixels count as `pet`, or are `ignore`d.
+        scenes: `digits` only: number of training scenes; validation and test get a quarter each.
+        augment: random changes of the training images.
+    """
+
+    name: str = ""
+    size: int = 0
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    border: Border = "pet"
+    scenes: int = 1600
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ConfigError(f"data.size must be at least 0, got {self.size}")
+        if not 0 <= self.val_fraction < 1:
+            raise ConfigError(f"data.val_fraction must be in [0, 1), got {self.val_fraction}")
+        if self.border not in ("pet", "ignore"):
+            raise ConfigError(f"data.border must be pet or ignore, got {self.border!r}")
+        if self.scenes < 4:
+            raise ConfigError(f"data.scenes must be at least 4, got {self.scenes}")
+
+
+def _need_path(config: DataConfig, path: str) -> Path:
+    if not path:
+        raise ConfigError(f"data.name {config.name!r} lacks a path; write it as {config.name.rstrip(':')}:PATH")
+    return Path(path).expanduser()
+
+
+def _open_digits(config: DataConfig, path: str) -> Splits:
+    if path:
+        raise ConfigError(f"data.name {config.name!r}: digits takes no path; it is made from an installed package")
+    quarter = max(config.scenes // 4, 1)
+    return open_digits(train=config.scenes, val=quarter, test=quarter, seed=config.split_seed)
+
+
+DATASETS: dict[str, Callable[[DataConfig, str], Splits]] = {
+    "folder": lambda config, path: open_folder(_need_path(config, path)),
+    "pets": lambda config, path: open_pets(Path(path).expanduser() if path else None, border=config.border),
+    "digits": _open_digits,
+    "multidigit": lambda config, path: open_multidigit(_need_path(config, path)),
+}
+
+
+def open_data(config: DataConfig) -> Splits:
+    """Open the data set, and hold out a validation part where it has none.
+
+    Raises:
+        ConfigError: unknown name.
+        DataError: the files are not as the data set's layout says.
+    """
+    kind, _, path = config.name.partition(":")
+    if kind not in DATASETS:
+        raise ConfigError(f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits or "
+                          "multidigit:FILE.npz (option --data)")
+    splits = DATASETS[kind](config, path)
+    if splits.val is None and config.val_fraction > 0:
+        train, val = hold_out(splits.train, config.val_fraction, seed=config.split_seed)
+        splits = Splits(train=train, val=val, test=splits.test)
+    return splits

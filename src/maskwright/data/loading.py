@@ -1,0 +1,213 @@
+"""Batches for training and for scoring.
+
+What a training batch holds depends on (seed, epoch, index) alone, never on the number of workers or on how often the
+run was stopped, so a resumed run repeats the uninterrupted one bit for bit.
+"""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.utils import data as torch_data
+from torchvision.transforms import v2
+
+from ..errors import DataError
+from ..types import Dataset, Sample
+from .transforms import augment, resize_pair
+
+CACHE_BYTES = 2**30
+"""Prepared samples are kept in memory while the whole data set is estimated to fit in so much."""
+
+T = TypeVar("T")
+
+
+class TrainingBatch(NamedTuple):
+    """Images float32 (N, 3, S, S) in [0, 1]; targets int64 (N, S, S); index of each sample in its data set."""
+
+    images: Float[Tensor, "n 3 s s"]
+    targets: Int64[Tensor, "n s s"]
+    indices: Int64[Tensor, " n"]
+
+
+class ScoringBatch(NamedTuple):
+    """Images at the network's size, float32 (N, 3, S, S) in [0, 1]; targets and names as they came, N of each."""
+
+    images: Float[Tensor, "n 3 s s"]
+    targets: Sequence[UInt8[Tensor, "h w"]]
+    names: Sequence[str]
+
+
+class _Prepared(Generic[T]):
+    """Samples after `prepare`, each prepared once where the memory allows it."""
+
+    def __init__(self, dataset: Dataset, prepare: Callable[[Sample], T], *, bytes_each: int) -> None:
+        self.dataset = dataset
+        self.prepare = prepare
+        self.cache: list[T] | None = None
+        if len(dataset) * bytes_each <= CACHE_BYTES:
+            self.cache = [prepare(dataset[i]) for i in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> T:
+        return self.cache[index] if self.cache is not None else self.prepare(self.dataset[index])
+
+
+def _truth(sample: Sample) -> Tensor:
+    if sample.target is None:
+        raise DataError(f"{sample.name} has no mask; training and scoring need one for every image")
+    return sample.target
+
+
+def _bytes_each(dataset: Dataset, size: int) -> int:
+    """Estimate of a prepared sample's memory from the network's size, or from the first image's own."""
+    pixels = size * size if size else dataset[0].image[0].numel()
+    return 4 * pixels
+
+
+class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
+    """Resized, augmented samples, addressed by (epoch, index).
+
+    Args:
+        dataset: with a truth for every image.
+        size: side of the square that images and label maps are resized to, pixels; 0 keeps their size.
+        augmentation: from `build_augmentation`.
+        seed: of the augmentation.
+    """
+
+    def __init__(self, dataset: Dataset, *, size: int, augmentation: v2.Transform | None, seed: int) -> None:
+        self.prepared = _Prepared(
+            dataset, lambda s: resize_pair(s.image, _truth(s), size), bytes_each=_bytes_each(dataset, size)
+        )
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.prepared)
+
+    def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+        epoch, index = where
+        image, target = self.prepared[index]
+        assert target is not None
+        if self.augmentation is not None:
+            seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0])
+            image, target = augment(self.augmentation, image, target, seed=seed)
+        return image, target, index
+
+
+class ScoringData(torch_data.Dataset[tuple[Tensor, Tensor, str]]):
+    """Images at the network's size with their truth at its own size.
+
+    Args:
+        dataset: with a truth for every image.
+        size: side of the square that images are resized to, pixels; 0 keeps their size.
+    """
+
+    def __init__(self, dataset: Dataset, *, size: int) -> None:
+        self.prepared = _Prepared(
+            dataset,
+            lambda s: (resize_pair(s.image, None, size)[0], _truth(s), s.name),
+            bytes_each=2 * _bytes_each(dataset, size),
+        )
+
+    def __len__(self) -> int:
+        return len(self.prepared)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        return self.prepared[index]
+
+
+class EpochBatches(torch_data.Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), shuffled anew for every epoch; starts after `batches_done` batches.
+
+    The last, smaller batch of an epoch is dropped unless it is the only one: batch normalisation over one or two
+    images does harm.
+    """
+
+    def __init__(self, count: int, *, batch_size: int, seed: int) -> None:
+        self.count = count
+        self.batch_size = min(batch_size, count)
+        self.seed = seed
+        self.batches_done = 0
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first = divmod(self.batches_done, len(self))
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.count).tolist()
+        for batch in range(first, len(self)):
+            start = batch * self.batch_size
+            yield [(epoch, index) for index in order[start : start + self.batch_size]]
+
+
+class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
+    """DataLoader that can say after how many batches it stands, and go on from there.
+
+    Args:
+        dataset: the samples.
+        batch_size: images per batch.
+        workers: data worker processes; 0 loads in the main process.
+        seed: of the shuffling.
+    """
+
+    def __init__(self, dataset: TrainingData, *, batch_size: int, workers: int, seed: int) -> None:
+        if len(dataset) == 0:
+            raise DataError("the training part holds no image")
+        self.batches = EpochBatches(len(dataset), batch_size=batch_size, seed=seed)
+        super().__init__(
+            dataset, batch_sampler=self.batches, num_workers=workers, collate_fn=collate_training,
+            worker_init_fn=_leave_signals_to_main,
+        )
+
+    def __iter__(self) -> Iterator[TrainingBatch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            self.batches.batches_done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: batches that were handed out since the start of the training."""
+        return {"batches_done": self.batches.batches_done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a position that `state_dict` returned."""
+        self.batches.batches_done = state["batches_done"]
+
+
+def _leave_signals_to_main(worker: int) -> None:
+    """Ctrl-C and SIGTERM reach the whole process group; the main process alone saves and ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def scoring_loader(dataset: Dataset, *, size: int, batch_size: int) -> torch_data.DataLoader[tuple[Tensor, Tensor, str]]:
+    """Return a loader of `ScoringBatch`es in the data set's order; images of their own size come one by one."""
+    return torch_data.DataLoader(
+        ScoringData(dataset, size=size), batch_size=batch_size if size else 1, collate_fn=collate_scoring
+    )
+
+
+def collate_training(samples: list[tuple[Tensor, Tensor, int]]) -> TrainingBatch:
+    """Stack samples; images of different sizes are a `DataError`."""
+    images, targets, indices = zip(*samples, strict=True)
+    sizes = {tuple(image.shape[-2:]) for image in images}
+    if len(sizes) > 1:
+        shown = ", ".join(f"{w}×{h}" for h, w in sorted(sizes)[:3])
+        raise DataError(f"training images differ in size ({shown}); set data.size, or data.augment.crop")
+    return TrainingBatch(to_float(torch.stack(images)), torch.stack(targets).long(), torch.tensor(indices))
+
+
+def collate_scoring(samples: list[tuple[Tensor, Tensor, str]]) -> ScoringBatch:
+    """Stack the images, list the rest."""
+    images, targets, names = zip(*samples, strict=True)
+    return ScoringBatch(to_float(torch.stack(images)), targets, names)
+
+
+def to_float(images: UInt8[Tensor, "*n 3 h w"]) -> Float[Tensor, "*n 3 h w"]:
+    """RGB 0–255 to float32 in [0, 1]."""
+    return images.float() / 255

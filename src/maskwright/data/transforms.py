@@ -1,0 +1,109 @@
+"""Resizing and augmentation, image and label map together, by torchvision.transforms.v2.
+
+Images are resized bilinearly with antialiasing, label maps by nearest neighbour. What an augmentation brings in from
+outside the image is black, and ignored in the label map.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from ..errors import ConfigError
+from ..types import IGNORE_INDEX
+
+FILL: dict[type, int] = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_INDEX}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of the training images; 0 or false leaves one out.
+
+    Args:
+        horizontal_flip: mirror left and right, half of the time.
+        vertical_flip: mirror up and down, half of the time.
+        rotation: up to so many degrees either way.
+        shift: up to so large a share of the side, either way, in each direction.
+        scale: size changed by a factor in [1 − scale, 1 + scale].
+        shear: up to so many degrees either way.
+        elastic: strength of a smooth random deformation, pixels (Simard et al. 2003).
+        color: brightness, contrast and saturation changed by a factor in [1 − color, 1 + color].
+        crop: random square of so many pixels, after the other geometric changes.
+        interpolation: of the image in rotation, scale, shear and elastic deformation; `nearest` where the label is a
+            function of the pixel's own value, as with digits, so image and label keep moving together.
+    """
+
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    rotation: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    color: float = 0.0
+    crop: int = 0
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name, upper in {"rotation": 180, "shift": 1, "scale": 0.99, "shear": 89, "color": 1}.items():
+            if not 0 <= getattr(self, name) <= upper:
+                raise ConfigError(f"data.augment.{name} must be between 0 and {upper}, got {getattr(self, name)}")
+        if self.interpolation not in ("bilinear", "nearest"):
+            raise ConfigError(f"data.augment.interpolation must be bilinear or nearest, got {self.interpolation!r}")
+        for name in ("elastic", "crop"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"data.augment.{name} must be at least 0, got {getattr(self, name)}")
+
+
+def resize_pair(image: Tensor, target: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
+    """Stretch image (bilinear, antialiased) and label map (nearest) to a square of `size` pixels; 0 keeps them."""
+    if size == 0 or image.shape[-2:] == (size, size):
+        return image, target
+    resized: Tensor = v2.functional.resize(tv_tensors.Image(image), [size, size], antialias=True)
+    if target is not None:
+        target = v2.functional.resize(tv_tensors.Mask(target[None]), [size, size])[0].as_subclass(Tensor)
+    return resized.as_subclass(Tensor), target
+
+
+def build_augmentation(config: AugmentConfig) -> v2.Transform | None:
+    """Return the joint transform of (tv_tensors.Image, tv_tensors.Mask), or None where nothing is to be done."""
+    steps: list[v2.Transform] = []
+    interpolation = v2.InterpolationMode(config.interpolation)
+    if config.horizontal_flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if config.vertical_flip:
+        steps.append(v2.RandomVerticalFlip())
+    if config.rotation or config.shift or config.scale or config.shear:
+        steps.append(v2.RandomAffine(
+            degrees=config.rotation,
+            translate=(config.shift, config.shift) if config.shift else None,
+            scale=(1 - config.scale, 1 + config.scale) if config.scale else None,
+            shear=config.shear or None,
+            interpolation=interpolation,
+            fill=FILL,
+        ))
+    if config.elastic:
+        steps.append(v2.ElasticTransform(alpha=config.elastic, sigma=5.0, interpolation=interpolation, fill=FILL))
+    if config.crop:
+        steps.append(v2.RandomCrop(config.crop, pad_if_needed=True, fill=FILL))
+    if config.color:
+        steps.append(v2.ColorJitter(brightness=config.color, contrast=config.color, saturation=config.color))
+    return v2.Compose(steps) if steps else None
+
+
+def augment(transform: v2.Transform, image: Tensor, target: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Apply `transform` with randomness that depends on `seed` alone; torch's global state is left as it was.
+
+    Args:
+        transform: from `build_augmentation`.
+        image: uint8 (3, H, W).
+        target: uint8 (H, W).
+        seed: any 64-bit integer.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        changed, mask = transform(tv_tensors.Image(image), tv_tensors.Mask(target[None]))
+    return changed.as_subclass(Tensor), mask[0].as_subclass(Tensor)

@@ -1,0 +1,106 @@
+"""How to train; checked on creation, so a wrong recipe fails before the first image is read."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..data.catalog import DataConfig
+from ..errors import ConfigError
+from ..losses import Resize
+from ..models.zoo import ModelConfig
+from ..refine.zoo import RefinerConfig
+
+OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
+ScheduleName = Literal["constant", "cosine", "one_cycle", "poly"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train one network.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: its highest value.
+        optimizer: `adam`, `adamw`, `radam` or `sgd` (momentum 0.9).
+        weight_decay: of the optimizer.
+        schedule: of the learning rate, per step: `constant`, `cosine` to 0, `one_cycle` (30 % up, then down to
+            nearly 0), `poly` (power 0.9).
+        loss: weight of each term, of `dice`, `dice_batch`, `bce`, `cross_entropy`; empty takes `bce` + `dice` for
+            binary data and `cross_entropy` otherwise.
+        label_resize: where a network's logits are smaller than the labels, resize the `logits` or the `labels`.
+        precision: `fp32`, or `bf16` mixed precision, on CPUs too.
+        channels_last: memory format of images and weights.
+        gradient_clip: largest gradient norm; 0 does not clip.
+        patience: stop after so many epochs without a better validation score; 0 never does.
+        seed: of weights, shuffling and augmentation.
+        workers: data worker processes; 0 loads in the main process.
+        checkpoint_minutes: at most so much work is lost when the process is killed.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    optimizer: OptimizerName = "adamw"
+    weight_decay: float = 1e-2
+    schedule: ScheduleName = "one_cycle"
+    loss: dict[str, float] = field(default_factory=dict)
+    label_resize: Resize = "logits"
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    gradient_clip: float = 0.0
+    patience: int = 0
+    seed: int = 0
+    workers: int = 0
+    checkpoint_minutes: float = 5.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"train.learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("weight_decay", "gradient_clip", "patience", "workers", "checkpoint_minutes", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"train.{name} must be ≥ 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterRunConfig:
+    """One training of a segmenter: data, model, training."""
+
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerRunConfig:
+    """One training of a refiner on top of a finished segmenter run.
+
+    Args:
+        coarse: run folder of the segmenter, whose data and size are used.
+        refiner: which refiner.
+        train: how to train it; the coarse network is frozen.
+        folds: the coarse masks that the refiner learns from come from so many networks, each trained without the
+            images whose masks it makes (out-of-fold); they are trained like the coarse run and shared by all refiners.
+        joint_epochs: then so many epochs of coarse network and refiner together; 0 leaves the coarse network as it is.
+        joint_learning_rate: of those epochs.
+    """
+
+    coarse: str
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    folds: int = 2
+    joint_epochs: int = 0
+    joint_learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ConfigError(f"folds must be at least 2, got {self.folds}")
+        if self.joint_epochs < 0:
+            raise ConfigError(f"joint_epochs must be ≥ 0, got {self.joint_epochs}")
+        if not self.joint_learning_rate > 0:
+            raise ConfigError(f"joint_learning_rate must be > 0, got {self.joint_learning_rate}")

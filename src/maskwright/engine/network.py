@@ -1,0 +1,42 @@
+"""What runs after training: coarse network and refiner as one, and the step from logits to label maps."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..models import Segmenter
+from ..refine import CSPN, DySPN
+
+
+class RefinedSegmenter(nn.Module):
+    """A coarse segmenter and the refiner of its logits, at one size.
+
+    Args:
+        coarse: the segmenter.
+        refiner: CSPN or DySPN.
+    """
+
+    def __init__(self, coarse: Segmenter, refiner: CSPN | DySPN) -> None:
+        super().__init__()
+        self.coarse = coarse
+        self.refiner = refiner
+
+    def forward(self, image: Float[Tensor, "n 3 h w"], *, return_steps: bool = False) -> Float[Tensor, "*t n c h w"]:
+        """Return refined logits, or with `return_steps` all states, the coarse logits first."""
+        return self.refiner(image, self.coarse(image), return_steps=return_steps)
+
+
+def labels_at(logits: Float[Tensor, "c h w"], size: Sequence[int]) -> Int64[Tensor, "H W"]:
+    """Resize logits to `size` = (height, width), then decide: class of the largest, or sigmoid ≥ ½ where C = 1."""
+    logits = resize_logits(logits, size)
+    return (logits[0] >= 0).long() if len(logits) == 1 else logits.argmax(0)
+
+
+def resize_logits(logits: Float[Tensor, "*n c h w"], size: Sequence[int]) -> Float[Tensor, "*n c H W"]:
+    """Resize logits to `size` = (height, width), bilinear, `align_corners=False`, in float32."""
+    batched = logits.float().reshape(-1, *logits.shape[-3:])
+    if batched.shape[-2:] != tuple(size):
+        batched = F.interpolate(batched, tuple(size), mode="bilinear", align_corners=False)
+    return batched.reshape(*logits.shape[:-2], *size)

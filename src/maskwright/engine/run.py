@@ -1,0 +1,176 @@
+"""A run folder: what a training leaves, and how it is read again.
+
+    runs/NAME/config.yaml          what was asked for
+              model.safetensors    the best weights, with all that is needed to build the network
+              metrics.json         history and scores
+              report.html          the page
+              log                  one line per event
+              resume.safetensors   state of an unfinished training; removed when it is finished
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from torch import nn
+
+import maskwright
+
+from ..data.catalog import DataConfig
+from ..errors import CheckpointError, ConfigError
+from ..files import write_text
+from ..models import ModelConfig, Segmenter, build, logit_channels
+from ..refine import RefinerConfig, build_refiner
+from . import checkpoint
+from .network import RefinedSegmenter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Names of the files of one run."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """What was asked for."""
+        return self.root / "config.yaml"
+
+    @property
+    def model(self) -> Path:
+        """Best weights."""
+        return self.root / "model.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        """State of an unfinished training."""
+        return self.root / "resume.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """History and scores; written last, so a run that has it is finished."""
+        return self.root / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.root / "report.html"
+
+    @property
+    def folds(self) -> Path:
+        """Folder of the out-of-fold networks that refiners of this run share."""
+        return self.root / "folds"
+
+    def log(self, line: str) -> None:
+        """Append a dated line to the run's log."""
+        with (self.root / "log").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A network read from a run, in evaluation mode.
+
+    Attributes:
+        network: segmenter, alone or with its refiner.
+        classes: class names, index = label.
+        data: the data that it was trained on.
+        size: side of the square that images are resized to, pixels; 0 keeps their size.
+        precision: "fp32" or "bf16", as trained.
+        name: of the run.
+    """
+
+    network: Segmenter | RefinedSegmenter
+    classes: tuple[str, ...]
+    data: DataConfig
+    size: int
+    precision: str
+    name: str
+
+
+def prepare_folder(folder: RunFolder, config: Any) -> None:
+    """Create the run's folder, or accept the one of an unfinished run with the same configuration.
+
+    Raises:
+        ConfigError: the folder belongs to a run with another configuration.
+    """
+    # Compared as settings, not as text: a version that adds a setting with a default still resumes older runs.
+    if folder.config.is_file() and read_config(folder, type(config)) != config:
+        raise ConfigError(f"{folder.root} holds a run with another configuration; choose another --out, or delete it")
+    write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def model_metadata(kind: str, *, classes: tuple[str, ...], data: DataConfig, precision: str, **parts: Any) -> dict[str, Any]:
+    """Return what a checkpoint must say so that `load_model` can build the network again."""
+    return {
+        "kind": kind, "maskwright": maskwright.__version__, "classes": list(classes),
+        "data": dataclasses.asdict(data), "precision": precision,
+        **{name: dataclasses.asdict(part) for name, part in parts.items()},
+    }
+
+
+def load_model(run: Path) -> TrainedModel:
+    """Read the best weights of a run and build its network.
+
+    Args:
+        run: run folder, or its `model.safetensors`.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a maskwright model.
+    """
+    path = run / "model.safetensors" if run.is_dir() else run
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; expected the folder of a finished run")
+    tensors, metadata = checkpoint.load(path)
+    try:
+        classes = tuple(str(name) for name in metadata["classes"])  # type: ignore[union-attr]
+        data = from_dict(DataConfig, metadata["data"])
+        network: nn.Module = build(
+            dataclasses.replace(from_dict(ModelConfig, metadata["model"]), pretrained="none"), num_classes=len(classes)
+        )
+        if metadata["kind"] == "refined":
+            refiner = build_refiner(
+                from_dict(RefinerConfig, metadata["refiner"]), logit_channels=logit_channels(len(classes))
+            )
+            network = RefinedSegmenter(network, refiner)
+        elif metadata["kind"] != "segmenter":
+            raise CheckpointError(f"{path} holds {metadata['kind']!r}, expected a segmenter or a refined segmenter")
+        precision = str(metadata["precision"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} does not describe a model that this version can build: {error}") from error
+    checkpoint.load_into(network, tensors, what=str(path))
+    return TrainedModel(
+        network=network.eval(), classes=classes, data=data, size=data.size, precision=precision, name=path.parent.name
+    )
+
+
+def read_config(folder: RunFolder, kind: type[T]) -> T:
+    """Read a run's `config.yaml` as the configuration dataclass `kind`.
+
+    Raises:
+        ConfigError: no such file, or not a configuration of that kind.
+    """
+    try:
+        values = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{folder.config} cannot be read ({error}); expected the folder of a run") from error
+    return from_dict(kind, values)
+
+
+def from_dict(kind: type[T], values: Any) -> T:
+    """Build a configuration dataclass, nested ones included, from what JSON or YAML held."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"expected the settings of {kind.__name__}, got {values!r}")
+    types = get_type_hints(kind)
+    if unknown := set(values) - set(types):
+        raise ConfigError(f"{kind.__name__} has no setting {', '.join(sorted(unknown))}")
+    return kind(**{
+        name: from_dict(types[name], value) if dataclasses.is_dataclass(types[name]) else value
+        for name, value in values.items()
+    })

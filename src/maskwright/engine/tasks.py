@@ -1,0 +1,186 @@
+"""What Lightning trains: a segmenter, a refiner over out-of-fold coarse logits, or both together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from ..data.loading import ScoringBatch, TrainingBatch
+from ..errors import TrainingError
+from ..losses import SegmentationLoss
+from ..metrics import EvaluationMeter
+from ..metrics.scores import scores
+from ..models import Segmenter
+from .config import TrainConfig
+from .network import RefinedSegmenter, labels_at
+
+DEFAULT_LOSS = {1: {"bce": 1.0, "dice": 1.0}}
+"""Logit channels → loss terms, where the configuration names none."""
+
+
+class SegmentationTask(pl.LightningModule):
+    """Training and validation of a network that maps images to logits.
+
+    Args:
+        network: what is trained and validated.
+        classes: class names, index = label.
+        config: how to train.
+        logit_channels: channels of the network's logits.
+    """
+
+    def __init__(self, network: nn.Module, *, classes: Sequence[str], config: TrainConfig, logit_channels: int) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.classes = classes
+        terms = config.loss or DEFAULT_LOSS.get(logit_channels, {"cross_entropy": 1.0})
+        self.loss = SegmentationLoss(terms, logit_channels=logit_channels, resize=config.label_resize)
+        self.monitor = "iou_per_image" if len(classes) == 2 else "miou_present"
+        self.meter = EvaluationMeter(classes)
+        self.restored_random_state: Tensor | None = None
+
+    def training_logits(self, batch: TrainingBatch) -> Float[Tensor, "n c h w"]:
+        """Return the logits that the loss is taken of."""
+        return self.network(self._formatted(batch.images))
+
+    def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        loss = self.loss(self.training_logits(batch), batch.targets)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; the best "
+                "checkpoint is untouched. Lower train.learning_rate, set train.gradient_clip, or use train.precision=fp32"
+            )
+        return loss
+
+    def validation_step(self, batch: ScoringBatch, batch_index: int) -> None:
+        """Count the predictions of one batch at the images' own sizes."""
+        logits = self.network(self._formatted(batch.images))
+        for name, one, target in zip(batch.names, logits, batch.targets, strict=True):
+            self.meter.update(name, labels_at(one, target.shape), target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the score that chooses the best checkpoint."""
+        self.log("val_score", getattr(scores(self.meter.result()), self.monitor))
+        self.meter = EvaluationMeter(self.classes)
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and schedule of `config`."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = build_optimizer(parameters, self.config)
+        steps = int(self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build_schedule(optimizer, self.config, steps),
+                                                         "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep torch's random state, which dropout layers draw from."""
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember it until the training starts."""
+        self.restored_random_state = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers where the checkpoint stopped."""
+        if self.restored_random_state is not None:
+            torch.set_rng_state(self.restored_random_state)
+
+    def _formatted(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
+
+
+class RefinerTask(SegmentationTask):
+    """Training of a refiner on the coarse logits of networks that never saw the image; validation of the whole.
+
+    Args:
+        network: the coarse network (of the finished run) and the refiner; only the refiner is trained.
+        fold_networks: one coarse network per fold, trained on the other folds.
+        fold_of: fold of each training image, int64 (number of training images,).
+        classes: see `SegmentationTask`, likewise `config` and `logit_channels`.
+    """
+
+    network: RefinedSegmenter
+
+    def __init__(
+        self,
+        network: RefinedSegmenter,
+        *,
+        fold_networks: Sequence[Segmenter],
+        fold_of: Int64[Tensor, " images"],
+        classes: Sequence[str],
+        config: TrainConfig,
+        logit_channels: int,
+    ) -> None:
+        super().__init__(network, classes=classes, config=config, logit_channels=logit_channels)
+        network.coarse.requires_grad_(False)
+        # In a tuple, hence not part of this module's state: they are frozen and lie in their own runs.
+        self.fold_networks = tuple(fold.eval().requires_grad_(False) for fold in fold_networks)
+        self.fold_of = fold_of
+
+    def on_fit_start(self) -> None:
+        """Bring the fold networks to the device that Lightning chose."""
+        for fold in self.fold_networks:
+            fold.to(self.device)
+
+    def train(self, mode: bool = True) -> "RefinerTask":
+        """Switch the refiner alone: the frozen coarse network's batch normalisation stays in evaluation mode."""
+        super().train(mode)
+        self.network.coarse.eval()
+        return self
+
+    def training_logits(self, batch: TrainingBatch) -> Float[Tensor, "n c h w"]:
+        """Return the refined logits of out-of-fold coarse ones."""
+        images = self._formatted(batch.images)
+        with torch.no_grad():
+            coarse = self._out_of_fold(images, self.fold_of[batch.indices.cpu()])
+        return self.network.refiner(images, coarse)
+
+    def _out_of_fold(self, images: Tensor, folds: Tensor) -> Tensor:
+        logits: Tensor | None = None
+        for fold, network in enumerate(self.fold_networks):
+            chosen = (folds == fold).to(images.device)
+            if not chosen.any():
+                continue
+            part = network(self._formatted(images[chosen]))
+            if logits is None:
+                logits = part.new_empty((len(images), *part.shape[1:]))
+            logits[chosen] = part
+        assert logits is not None
+        return logits
+
+
+def build_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimizer that `config.optimizer` names."""
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+        case "radam":
+            return torch.optim.RAdam(parameters, lr=rate, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule that `config.schedule` names, over `steps` optimizer steps."""
+    schedules = torch.optim.lr_scheduler
+    match config.schedule:
+        case "constant":
+            return schedules.ConstantLR(optimizer, factor=1.0)
+        case "cosine":
+            return schedules.CosineAnnealingLR(optimizer, T_max=steps)
+        case "one_cycle":
+            return schedules.OneCycleLR(optimizer, max_lr=config.learning_rate, total_steps=steps)
+        case "poly":
+            return schedules.PolynomialLR(optimizer, total_iters=steps, power=0.9)

@@ -1,0 +1,260 @@
+"""Training: a segmenter; the out-of-fold networks of a run; a refiner on top of it.
+
+Lightning runs the loop. Each training leaves a run folder (see `run`) and resumes from it bit for bit.
+"""
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from ..data.catalog import DataConfig, open_data
+from ..data.loading import TrainingData, TrainingLoader, scoring_loader
+from ..data.splits import Subset, fold_of_each
+from ..data.transforms import build_augmentation
+from ..errors import TrainingError
+from ..files import sweep_temporary, write_json
+from ..models import Segmenter, build, logit_channels
+from ..progress import say
+from ..refine import build_refiner
+from ..types import Dataset, Splits
+from . import checkpoint
+from .callbacks import History, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
+from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
+from .network import RefinedSegmenter
+from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config
+from .tasks import RefinerTask, SegmentationTask
+
+SMALLEST_BATCH = 1
+
+
+def train_segmenter(config: SegmenterRunConfig, out: Path, *, splits: Splits | None = None, label: str = "train") -> Path:
+    """Train a segmenter, or resume an unfinished training, or do nothing for a finished one.
+
+    Args:
+        config: data, model, training.
+        out: the run's folder.
+        splits: the opened data, where it is not all that `config.data` names; None opens it.
+        label: of the progress bar.
+
+    Returns:
+        The run's folder, now with `model.safetensors` and `metrics.json`.
+
+    Raises:
+        ConfigError: settings that do not fit; `out` belongs to another run.
+        DataError: data that is not as it should be.
+        TrainingError: the loss is not finite, memory or a data worker is lost.
+        Terminated: SIGTERM or Ctrl-C; the state was saved.
+    """
+    folder = RunFolder(root=out)
+    prepare_folder(folder, config)
+    if folder.metrics.exists():
+        return out
+    splits = splits or open_data(config.data)
+    classes = splits.classes
+    channels = logit_channels(len(classes))
+
+    def make_task(train: TrainConfig) -> SegmentationTask:
+        torch.manual_seed(train.seed)
+        network = build(config.model, num_classes=len(classes))
+        return SegmentationTask(network, classes=classes, config=train, logit_channels=channels)
+
+    metadata = model_metadata("segmenter", classes=classes, data=config.data, precision=config.train.precision,
+                              model=config.model)
+    history = fit(make_task, splits.train, splits.val, data=config.data, train=config.train, folder=folder,
+                  metadata=metadata, label=label)
+    write_json(folder.metrics, {"history": history})
+    return out
+
+
+def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
+    """Train a refiner of a finished segmenter run on out-of-fold coarse masks, then both together if asked.
+
+    Args:
+        config: coarse run, refiner, training.
+        out: the run's folder.
+
+    Returns:
+        The run's folder; its model holds the coarse network too, so it predicts on its own.
+
+    Raises:
+        CheckpointError: `config.coarse` is no finished run.
+        ConfigError, DataError, TrainingError, Terminated: as `train_segmenter`.
+    """
+    folder = RunFolder(root=out)
+    prepare_folder(folder, config)
+    if folder.metrics.exists():
+        return out
+    coarse_folder = RunFolder(root=Path(config.coarse))
+    coarse = load_model(coarse_folder.root)
+    coarse_config = read_config(coarse_folder, SegmenterRunConfig)
+    splits = open_data(coarse_config.data)
+    fold_runs, fold_of = train_folds(coarse_config, coarse_folder, splits, folds=config.folds)
+    assert isinstance(coarse.network, Segmenter)
+    channels = logit_channels(len(splits.classes))
+
+    def make_network(seed: int) -> RefinedSegmenter:
+        torch.manual_seed(seed)
+        fresh = load_model(coarse_folder.root).network
+        assert isinstance(fresh, Segmenter)
+        return RefinedSegmenter(fresh, build_refiner(config.refiner, logit_channels=channels))
+
+    def make_task(train: TrainConfig) -> RefinerTask:
+        fold_networks = [load_model(run).network for run in fold_runs]
+        return RefinerTask(
+            make_network(train.seed), fold_networks=[n for n in fold_networks if isinstance(n, Segmenter)],
+            fold_of=fold_of, classes=splits.classes, config=train, logit_channels=channels,
+        )
+
+    metadata = model_metadata("refined", classes=splits.classes, data=coarse_config.data,
+                              precision=config.train.precision, model=coarse_config.model, refiner=config.refiner)
+    history = fit(make_task, splits.train, splits.val, data=coarse_config.data, train=config.train, folder=folder,
+                  metadata=metadata, label=config.refiner.kind)
+    if config.joint_epochs:
+        history = _train_jointly(config, folder, splits, coarse_config.data, make_network, metadata)
+    write_json(folder.metrics, {"history": history})
+    return out
+
+
+def train_folds(
+    config: SegmenterRunConfig, coarse: RunFolder, splits: Splits, *, folds: int
+) -> tuple[list[Path], Tensor]:
+    """Train one network per fold on the other folds' images, as the coarse run was trained; finished ones are kept.
+
+    The validation images choose the best weights of every fold, as they did for the coarse run.
+
+    Returns:
+        The runs, one per fold, and the fold of each training image, int64.
+    """
+    fold_of = fold_of_each(len(splits.train), folds, seed=config.train.seed)
+    runs = []
+    for fold in range(folds):
+        rest = Subset(splits.train, [i for i, other in enumerate(fold_of) if other != fold])
+        run = coarse.folds / f"{fold + 1}-of-{folds}"
+        part = Splits(train=rest, val=splits.val, test=None)
+        runs.append(train_segmenter(config, run, splits=part, label=f"fold {fold + 1} of {folds}"))
+    return runs, torch.from_numpy(fold_of)
+
+
+def _train_jointly(
+    config: RefinerRunConfig, folder: RunFolder, splits: Splits, data: DataConfig,
+    make_network: Callable[[int], RefinedSegmenter], metadata: Mapping[str, Any],
+) -> dict[str, list[float]]:
+    """Fine-tune coarse network and refiner together, starting from the best refiner."""
+    joint = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
+    tensors, _ = checkpoint.load(folder.model)
+
+    def make_task(train: TrainConfig) -> SegmentationTask:
+        network = make_network(train.seed)
+        checkpoint.load_into(network, tensors, what=str(folder.model))
+        return SegmentationTask(network, classes=splits.classes, config=train,
+                                logit_channels=logit_channels(len(splits.classes)))
+
+    return fit(make_task, splits.train, splits.val, data=data, train=joint, folder=folder, metadata=metadata,
+               label=f"{config.refiner.kind} jointly")
+
+
+def fit(
+    make_task: Callable[[TrainConfig], SegmentationTask], train_set: Dataset, val_set: Dataset | None, *,
+    data: DataConfig, train: TrainConfig, folder: RunFolder, metadata: Mapping[str, Any], label: str,
+) -> dict[str, list[float]]:
+    """Run one training to its end; where memory runs out, again with half the batch.
+
+    Args:
+        make_task: builds the task anew for a training configuration.
+        train_set: images to learn from.
+        val_set: images that choose the best weights, or None.
+        data: size and augmentation.
+        train: how to train.
+        folder: where the checkpoints go.
+        metadata: of the model's checkpoint.
+        label: of the progress bar.
+
+    Returns:
+        Per epoch `train_loss`, `val_score` and `seconds`.
+    """
+    sweep_temporary(folder.root)
+    while True:
+        try:
+            return _fit_once(make_task(train), train_set, val_set, data=data, train=train, folder=folder,
+                             metadata=metadata, label=label)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise _named(error) from error
+            if train.batch_size <= SMALLEST_BATCH:
+                raise TrainingError(f"out of memory with one image per batch; lower data.size (now {data.size}) or "
+                                    "choose a smaller model") from error
+        train = dataclasses.replace(train, batch_size=max(train.batch_size // 2, SMALLEST_BATCH))
+        folder.resume.unlink(missing_ok=True)
+        folder.log(f"out of memory; starting again with batches of {train.batch_size}")
+        say(f"out of memory; starting again with batches of {train.batch_size}")
+
+
+def _fit_once(
+    task: SegmentationTask, train_set: Dataset, val_set: Dataset | None, *, data: DataConfig, train: TrainConfig,
+    folder: RunFolder, metadata: Mapping[str, Any], label: str,
+) -> dict[str, list[float]]:
+    if train.channels_last:
+        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    history = History()
+    callbacks: list[pl.Callback] = [history, KeepBest(folder.model, metadata), ShowProgress(label)]
+    if train.patience and val_set is not None:
+        callbacks.append(EarlyStopping("val_score", mode="max", patience=train.patience))
+    # Last, so that what it saves holds the others' state of the same moment.
+    callbacks.append(Resumable(folder.resume, minutes=train.checkpoint_minutes))
+    loader = TrainingLoader(
+        TrainingData(train_set, size=data.size, augmentation=build_augmentation(data.augment), seed=train.seed),
+        batch_size=train.batch_size, workers=train.workers, seed=train.seed,
+    )
+    val_loader = scoring_loader(val_set, size=data.size, batch_size=train.batch_size) if val_set is not None else None
+    resume = str(folder.resume) if folder.resume.exists() else None
+    folder.log(f"{label}: {'resume' if resume else 'start'}, {len(train_set)} images, {train.epochs} epochs")
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            max_epochs=train.epochs, accelerator=train.device if train.device != "cuda" else "gpu", devices=1,
+            precision="bf16-mixed" if train.precision == "bf16" else "32-true",
+            gradient_clip_val=train.gradient_clip or None, callbacks=callbacks, plugins=[SafeCheckpointIO()],
+            logger=TensorBoardLogger(folder.root, name="", version="tensorboard"), log_every_n_steps=1,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            num_sanity_val_steps=0, use_distributed_sampler=False,
+        )
+        trainer.fit(task, loader, val_loader, ckpt_path=resume, weights_only=False)
+    folder.resume.unlink(missing_ok=True)
+    folder.log(f"{label}: finished")
+    return {"train_loss": history.train_loss, "val_score": history.val_score, "seconds": history.seconds}
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's advertisements and its advice on what is decided here on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _named(error: BaseException) -> BaseException:
+    """Turn what a lost data worker raises into a named error; leave the rest."""
+    if "DataLoader worker" in str(error):
+        return TrainingError(f"a data worker died ({error}); the last checkpoint is intact: run the same command again, "
+                             "with train.workers=0 if it happens again")
+    return error
+

@@ -1,0 +1,112 @@
+"""Layers that several networks share: conv-norm-act, double convolution, the U-shaped encoder-decoder."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvNormAct(nn.Sequential):
+    """k×k convolution with same padding, batch normalisation, ReLU.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd side of the kernel, pixels.
+        stride: step of the convolution, pixels.
+        bias: whether the convolution has a bias although batch normalisation follows.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int = 3, stride: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=bias),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class DoubleConv(nn.Sequential):
+    """Two 3×3 conv-norm-act layers with bias, the unit of the U-Net."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            ConvNormAct(in_channels, out_channels, bias=True),
+            ConvNormAct(out_channels, out_channels, bias=True),
+        )
+
+
+class SkipUp(nn.Module):
+    """Decoder step of the U-Net: upsample by two, concatenate the encoder's features, two convolutions.
+
+    Args:
+        in_channels: channels of the deeper features.
+        skip_channels: channels of the encoder's features at the next finer stride.
+        out_channels: channels of the result.
+        upsampling: "transposed" (2×2 transposed convolution to `out_channels`) or "bilinear"
+            (`align_corners=False`, all channels kept).
+    """
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, *, upsampling: str) -> None:
+        super().__init__()
+        if upsampling == "transposed":
+            self.up: nn.Module = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+            up_channels = out_channels
+        elif upsampling == "bilinear":
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+            up_channels = in_channels
+        else:
+            raise ValueError(f"upsampling must be 'transposed' or 'bilinear', got {upsampling!r}")
+        self.conv = DoubleConv(up_channels + skip_channels, out_channels)
+
+    def forward(self, x: Float[Tensor, "n c h w"], skip: Float[Tensor, "n s H W"]) -> Float[Tensor, "n o H W"]:
+        """Return features at the size of `skip`, which is twice that of `x`."""
+        return self.conv(torch.cat((skip, self.up(x)), dim=1))
+
+
+class EncoderDecoder(nn.Module):
+    """The U-shaped network: `levels` double convolutions going down, one `SkipUp` per level going up, a 1×1 head.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        width: channels of the first level; doubles at each 2×2 max-pooling.
+        levels: number of resolutions, the input's included.
+        upsampling: "transposed" or "bilinear".
+
+    The sides of the input must be multiples of `stride` = 2 ** (levels − 1) pixels.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, width: int, levels: int, upsampling: str = "transposed"
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels)]
+        self.stride = 2 ** (levels - 1)
+        self.stem = DoubleConv(in_channels, widths[0])
+        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(
+            SkipUp(deep, shallow, shallow, upsampling=upsampling)
+            for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], out_channels, 1)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+        """Return the head's output at the size of `x`."""
+        features = [self.stem(x)]
+        for down in self.down:
+            features.append(down(F.max_pool2d(features[-1], 2)))
+        x = features.pop()
+        for up in self.up:
+            x = up(x, features.pop())
+        return self.head(x)
+
+
+def pad_to_multiple(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c H W"]:
+    """Repeat the edge of `x` at the bottom and the right until both sides are multiples of `multiple` pixels."""
+    height, width = x.shape[-2:]
+    missing_h, missing_w = -height % multiple, -width % multiple
+    if missing_h or missing_w:
+        x = F.pad(x, (0, missing_w, 0, missing_h), mode="replicate")
+    return x

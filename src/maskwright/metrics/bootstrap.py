@@ -1,0 +1,264 @@
+"""Intervals around scores, and paired comparison of two sets of masks of the same images.
+
+The percentile bootstrap (Efron 1979): images are drawn with replacement, as many as there are, and the statistic is
+computed anew; the interval holds the middle `level` of its values. It says how far another sample of such images could
+move the score; it knows nothing of another training. Below some twenty images it is too narrow.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from maskwright.errors import ConfigError, DataError
+from maskwright.metrics import scores
+from maskwright.types import EvaluationResult
+
+Statistic = str | Callable[[NDArray[np.int64]], float]
+"""A name in `IMAGE_STATISTICS` or `SET_STATISTICS`, or a function of the images' counts, int64, (N, 3, C)."""
+
+IMAGE_STATISTICS: dict[str, Callable[[scores.Counts], scores.Values]] = {
+    "iou_per_image": scores.mask_iou,
+    "dice_per_image": scores.mask_dice,
+}
+"""Scores of the single images, (N,) from (N, 3, C), whose mean is the statistic; a field of `Scores` each."""
+
+SET_STATISTICS: dict[str, Callable[[scores.Counts], scores.Values]] = {
+    "iou_dataset": scores.mask_iou,
+    "dice_dataset": scores.mask_dice,
+    "miou_present": scores.miou_present,
+    "pixel_accuracy": scores.pixel_accuracy,
+}
+"""Statistics of the counts summed over the images, () from (3, C); a field of `Scores` each."""
+
+DRAWS_AT_ONCE = 1 << 20
+"""Images drawn in one go; bounds the memory, and is part of what a seed means."""
+
+NAMES_SHOWN = 8
+"""Images that an error message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value between its bounds; the bounds are nan where the spread cannot be known, as from one image.
+
+    A format applies to all three numbers: `f"{interval:+.3f}"` gives "+0.021 [+0.015, +0.028]"; `str` uses ".3f".
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of zero; False where the bounds are unknown."""
+        return self.low > 0 or self.high < 0
+
+    def __format__(self, spec: str) -> str:
+        value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """How one set of masks differs from another of the same images.
+
+    Attributes:
+        interval: other minus base, of the statistic asked for.
+        better: share of images, in [0, 1], whose IoU rose by more than `threshold`.
+        worse: share of images whose IoU fell by more than `threshold`.
+        median: median over the images of the change of the image's IoU.
+        threshold: IoU, as given.
+    """
+
+    interval: Interval
+    better: float
+    worse: float
+    median: float
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.interval:+.3f}, better {self.better:.1%}, worse {self.worse:.1%} (by > {self.threshold:g} IoU)"
+
+
+def bootstrap(
+    result: EvaluationResult,
+    statistic: Statistic = "iou_per_image",
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The interval of one statistic over the images.
+
+    Args:
+        result: counts of at least one image; from a single one the bounds are unknown (nan).
+        statistic: the name of a statistic, or a function from the counts, int64, (N, 3, C), to a number.
+        resamples: how often the images are drawn anew, at least 2.
+        seed: of the draws; the same seed draws the same images.
+        level: the probability that the interval is to hold, between 0 and 1.
+
+    Returns:
+        The statistic of the images themselves, between its bounds. Resamples in which it is undefined are left out.
+
+    Raises:
+        DataError: there is no image.
+        ConfigError: the statistic is unknown, or an argument out of range.
+    """
+    evaluate = _evaluator(statistic, result.counts)
+    return _interval(evaluate, len(result.names), resamples=resamples, seed=seed, level=level)
+
+
+def change(
+    base: EvaluationResult,
+    other: EvaluationResult,
+    statistic: Statistic = "iou_per_image",
+    *,
+    threshold: float = 0.01,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Change:
+    """What `other` changes against `base`, image by image: both are drawn with the same images every time.
+
+    Args:
+        base: counts before, of at least one image.
+        other: counts after, of the same images in any order.
+        statistic, resamples, seed, level: as in `bootstrap`.
+        threshold: change of an image's IoU above which it counts as better or worse.
+
+    Returns:
+        The interval of other minus base, and the shares of images that became better or worse.
+
+    Raises:
+        DataError: the two differ in classes, in images, or in the truth of an image, or hold no image.
+        ConfigError: as in `bootstrap`.
+    """
+    other_counts = _aligned_counts(base, other)
+    before, after = _evaluator(statistic, base.counts), _evaluator(statistic, other_counts)
+    interval = _interval(
+        lambda draws: after(draws) - before(draws), len(base.names), resamples=resamples, seed=seed, level=level
+    )
+    gains = scores.mask_iou(other_counts) - scores.mask_iou(base.counts)
+    gains = gains[~np.isnan(gains)]
+    return Change(
+        interval=interval,
+        better=float((gains > threshold).mean()) if gains.size else np.nan,
+        worse=float((gains < -threshold).mean()) if gains.size else np.nan,
+        median=float(np.median(gains)) if gains.size else np.nan,
+        threshold=threshold,
+    )
+
+
+def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """The mean over a few trainings that differ in nothing but the seed, with Student's t interval (1908).
+
+    Args:
+        values: the score of each training, at least one; from a single one the bounds are unknown (nan).
+        level: the probability that the interval is to hold, between 0 and 1.
+
+    Raises:
+        DataError: there is no value.
+        ConfigError: `level` is out of range.
+    """
+    _check_level(level)
+    if len(values) == 0:
+        raise DataError("an interval over seeds needs the score of at least one training; got none")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan)
+    error = float(np.std(values, ddof=1)) / sqrt(len(values))
+    reach = float(stdtrit(len(values) - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
+Evaluator = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""From drawn images, int64, (R, N), to the statistic of each draw, (R,)."""
+
+
+def _evaluator(statistic: Statistic, counts: NDArray[np.int64]) -> Evaluator:
+    if callable(statistic):
+        return lambda draws: np.array([statistic(counts[draw]) for draw in draws], dtype=np.float64)
+    if statistic in IMAGE_STATISTICS:
+        image_scores = IMAGE_STATISTICS[statistic](counts)
+        return lambda draws: scores.mean(image_scores[draws])
+    if statistic in SET_STATISTICS:
+        of_sum = SET_STATISTICS[statistic]
+        # Integers below 2**53 are exact in float64, and so is their sum, which a matrix product makes fast.
+        flat = counts.reshape(len(counts), -1).astype(np.float64)
+        return lambda draws: of_sum((_times_drawn(draws) @ flat).reshape(-1, *counts.shape[1:]))
+    known = ", ".join([*IMAGE_STATISTICS, *SET_STATISTICS])
+    raise ConfigError(f"statistic must be one of {known}, or a function of the counts; got {statistic!r}")
+
+
+def _interval(evaluate: Evaluator, images: int, *, resamples: int, seed: int, level: float) -> Interval:
+    _check_level(level)
+    if resamples < 2:
+        raise ConfigError(f"resamples must be at least 2; got {resamples}")
+    if images == 0:
+        raise DataError("an interval needs at least one image; got none")
+    value = float(evaluate(np.arange(images)[None])[0])
+    if images == 1:
+        return Interval(value, np.nan, np.nan)
+    replicates = np.concatenate([evaluate(draws) for draws in _draws(images, resamples, seed)])
+    replicates = replicates[~np.isnan(replicates)]
+    if replicates.size == 0:
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    generator = np.random.default_rng(seed)
+    rows = max(1, DRAWS_AT_ONCE // images)
+    for start in range(0, resamples, rows):
+        yield generator.integers(images, size=(min(rows, resamples - start), images))
+
+
+def _times_drawn(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each draw holds each image, (R, N) from (R, N)."""
+    rows, images = draws.shape
+    cells = draws + images * np.arange(rows)[:, None]
+    return np.bincount(cells.reshape(-1), minlength=draws.size).reshape(rows, images).astype(np.float64)
+
+
+def _aligned_counts(base: EvaluationResult, other: EvaluationResult) -> NDArray[np.int64]:
+    """The counts of `other` in the order of `base`, once it is sure that both scored the same truth."""
+    if base.classes != other.classes:
+        raise DataError(f"results of different classes cannot be compared: {base.classes} and {other.classes}")
+    row = {name: index for index, name in enumerate(other.names)}
+    lacking = [name for name in base.names if name not in row]
+    surplus = sorted(row.keys() - set(base.names))
+    if lacking or surplus:
+        raise DataError(
+            f"a paired comparison needs the same images; the second result lacks {_listed(lacking)}, "
+            f"the first lacks {_listed(surplus)}; score both on the same split"
+        )
+    counts = other.counts[[row[name] for name in base.names]]
+    differing = [
+        n for n, same in zip(base.names, (counts[:, 2] == base.counts[:, 2]).all(axis=1), strict=True) if not same
+    ]
+    if differing:
+        raise DataError(
+            f"the truth of {_listed(differing)} is not the same in both results; score both at the same size "
+            "against the same masks"
+        )
+    return counts
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie between 0 and 1, like 0.95; got {level}")

@@ -1,0 +1,6 @@
+"""Segmentation networks under one interface: `build` a `Segmenter` from a name."""
+
+from .segmenter import Segmenter
+from .zoo import MODELS, ModelConfig, build, logit_channels
+
+__all__ = ["MODELS", "ModelConfig", "Segmenter", "build", "logit_channels"]

@@ -1,0 +1,36 @@
+"""The one interface of every model: RGB in [0, 1] of any size goes in, logits of the same size come out."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import pad_to_multiple
+
+
+class Segmenter(nn.Module):
+    """A network with its normalisation, which therefore travels with the checkpoint.
+
+    Args:
+        net: maps normalised images whose sides are multiples of `stride` to logits of the same size.
+        stride: pixels; images of other sizes are edge-padded at the bottom and the right, the logits cropped.
+        mean: subtracted from the image, per channel, RGB in [0, 1].
+        std: what is left is divided by it, per channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, *, stride: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.net = net
+        self.stride = stride
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+        """Return logits, float, k = 1 for binary and one channel per class otherwise, at the size of `image`."""
+        height, width = image.shape[-2:]
+        normalised = (image - self.mean) / self.std
+        return self.net(pad_to_multiple(normalised, self.stride))[..., :height, :width]

@@ -1,0 +1,106 @@
+"""The records that the stages exchange."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Label that is never scored and never trained on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One image with its truth, at the image's own size.
+
+    Attributes:
+        name: unique within the data set; the stem of the file that it came from.
+        image: RGB, uint8, (3, H, W).
+        target: label map, uint8, (H, W), 0 = background, 255 = ignored; None where there is no truth.
+    """
+
+    name: str
+    image: UInt8[Tensor, "3 h w"]
+    target: UInt8[Tensor, "h w"] | None
+
+
+class Dataset(Protocol):
+    """Named samples in a fixed order. Reading sample i decodes its files, nothing else does."""
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """A data set cut into the parts that no experiment may mix.
+
+    Attributes:
+        train: what a model learns from.
+        val: what chooses the best checkpoint; None where the data has no such part.
+        test: what is reported; None where the data has no such part.
+    """
+
+    train: Dataset
+    val: Dataset | None
+    test: Dataset | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, index = label."""
+        return self.train.classes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a segmenter says of one image, at the image's own size.
+
+    Attributes:
+        name: the sample's name.
+        logits: float32, (C, H, W); C = 1 means binary (sigmoid), else softmax over the classes.
+    """
+
+    name: str
+    logits: Float[Tensor, "c h w"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefinedMask:
+    """A mask before and after refinement, at the image's own size.
+
+    Attributes:
+        name: the sample's name.
+        steps: logits, float32, (T + 1, C, H, W): steps[0] is the coarse mask, steps[-1] the refined one.
+    """
+
+    name: str
+    steps: Float[Tensor, "t c h w"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationResult:
+    """Exact counts of one set of predictions against its truth; every score is derived from them.
+
+    Attributes:
+        classes: class names, index = label, C of them; class 0 is the background.
+        names: the N scored images.
+        counts: int64, (N, 3, C): per image and class the pixels that are true positive, predicted, in the truth.
+        confusion: int64, (C, C): pixels by [truth, prediction], all images together.
+        ignored: int64, (N,): pixels per image that carry the ignored label and were left out.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    confusion: NDArray[np.int64]
+    ignored: NDArray[np.int64]
+
+
+LabelMap = Int64[Tensor, "h w"] | UInt8[Tensor, "h w"]

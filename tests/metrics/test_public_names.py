@@ -1,0 +1,21 @@
+"""The names that others may rely on."""
+
+from maskwright import metrics
+
+
+def test_public_names():
+    assert sorted(metrics.__all__) == [
+        "Change",
+        "DEFINITIONS",
+        "EvaluationMeter",
+        "Interval",
+        "Scores",
+        "bootstrap",
+        "change",
+        "confusion",
+        "count",
+        "image_iou",
+        "scores",
+        "seed_interval",
+    ]
+    assert all(hasattr(metrics, name) for name in metrics.__all__)
