@@ -34,8 +34,14 @@ class Bar:
         self.bar: Progress | None = None
         if console.is_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
             )
             self.task = self.bar.add_task(label, total=total, completed=done, note="")
 
@@ -59,8 +65,10 @@ class Bar:
         elif time.monotonic() - self.last_line >= LINE_SECONDS:
             self.last_line = time.monotonic()
             left = (self.total - self.done) / rate
-            console.print(f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {_clock(left)} left {note}",
-                          highlight=False)
+            console.print(
+                f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {_clock(left)} left {note}",
+                highlight=False,
+            )
 
 
 def track(items: Iterable[T], *, label: str, total: int, unit: str = "images") -> Iterator[T]:
