@@ -63,8 +63,12 @@ class History(pl.Callback):
         task.log("train_loss", self.train_loss[-1])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"train_loss": self.train_loss, "val_score": self.val_score, "seconds": self.seconds,
-                "losses": self._losses}
+        return {
+            "train_loss": self.train_loss,
+            "val_score": self.val_score,
+            "seconds": self.seconds,
+            "losses": self._losses,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.train_loss, self.val_score = state_dict["train_loss"], state_dict["val_score"]
@@ -153,7 +157,8 @@ class Resumable(pl.Callback):
         if self.signal is not None:
             raise Terminated(
                 f"stopped by {signal.Signals(self.signal).name} in epoch {trainer.current_epoch + 1}; the same command "
-                f"resumes from {self.path}", exit_code=128 + self.signal
+                f"resumes from {self.path}",
+                exit_code=128 + self.signal,
             )
 
 

@@ -283,7 +283,7 @@ def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> JSON:
     """JSON of `value`, in which every object has one key, the name of a type. Adds the tensors it meets to `tensors`."""
     kind = type(value)
     if value is None or kind in (bool, int, str):
-        return value  # type: ignore[no-any-return]
+        return value
     if kind is float:
         return value if math.isfinite(value) else {"float": str(value)}
     if kind is list:

@@ -1,11 +1,11 @@
 """A run folder: what a training leaves, and how it is read again.
 
-    runs/NAME/config.yaml          what was asked for
-              model.safetensors    the best weights, with all that is needed to build the network
-              metrics.json         history and scores
-              report.html          the page
-              log                  one line per event
-              resume.safetensors   state of an unfinished training; removed when it is finished
+runs/NAME/config.yaml          what was asked for
+          model.safetensors    the best weights, with all that is needed to build the network
+          metrics.json         history and scores
+          report.html          the page
+          log                  one line per event
+          resume.safetensors   state of an unfinished training; removed when it is finished
 """
 
 import dataclasses
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
-from torch import nn
 
 import maskwright
 
@@ -106,11 +105,16 @@ def prepare_folder(folder: RunFolder, config: Any) -> None:
     write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
 
 
-def model_metadata(kind: str, *, classes: tuple[str, ...], data: DataConfig, precision: str, **parts: Any) -> dict[str, Any]:
+def model_metadata(
+    kind: str, *, classes: tuple[str, ...], data: DataConfig, precision: str, **parts: Any
+) -> dict[str, Any]:
     """Return what a checkpoint must say so that `load_model` can build the network again."""
     return {
-        "kind": kind, "maskwright": maskwright.__version__, "classes": list(classes),
-        "data": dataclasses.asdict(data), "precision": precision,
+        "kind": kind,
+        "maskwright": maskwright.__version__,
+        "classes": list(classes),
+        "data": dataclasses.asdict(data),
+        "precision": precision,
         **{name: dataclasses.asdict(part) for name, part in parts.items()},
     }
 
@@ -131,10 +135,10 @@ def load_model(run: Path) -> TrainedModel:
     try:
         classes = tuple(str(name) for name in metadata["classes"])  # type: ignore[union-attr]
         data = from_dict(DataConfig, metadata["data"])
-        network: nn.Module = build(
-            dataclasses.replace(from_dict(ModelConfig, metadata["model"]), pretrained="none"), num_classes=len(classes)
-        )
+        model = dataclasses.replace(from_dict(ModelConfig, metadata["model"]), pretrained="none")
+        network: Segmenter | RefinedSegmenter = build(model, num_classes=len(classes))
         if metadata["kind"] == "refined":
+            assert isinstance(network, Segmenter)
             refiner = build_refiner(
                 from_dict(RefinerConfig, metadata["refiner"]), logit_channels=logit_channels(len(classes))
             )
@@ -170,7 +174,9 @@ def from_dict(kind: type[T], values: Any) -> T:
     types = get_type_hints(kind)
     if unknown := set(values) - set(types):
         raise ConfigError(f"{kind.__name__} has no setting {', '.join(sorted(unknown))}")
-    return kind(**{
-        name: from_dict(types[name], value) if dataclasses.is_dataclass(types[name]) else value
-        for name, value in values.items()
-    })
+    return kind(
+        **{
+            name: from_dict(types[name], value) if dataclasses.is_dataclass(types[name]) else value
+            for name, value in values.items()
+        }
+    )

@@ -76,8 +76,10 @@ class SegmentationTask(pl.LightningModule):
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         optimizer = build_optimizer(parameters, self.config)
         steps = int(self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build_schedule(optimizer, self.config, steps),
-                                                         "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": build_schedule(optimizer, self.config, steps), "interval": "step"},
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep torch's random state, which dropout layers draw from."""

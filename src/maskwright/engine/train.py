@@ -37,7 +37,9 @@ from .tasks import RefinerTask, SegmentationTask
 SMALLEST_BATCH = 1
 
 
-def train_segmenter(config: SegmenterRunConfig, out: Path, *, splits: Splits | None = None, label: str = "train") -> Path:
+def train_segmenter(
+    config: SegmenterRunConfig, out: Path, *, splits: Splits | None = None, label: str = "train"
+) -> Path:
     """Train a segmenter, or resume an unfinished training, or do nothing for a finished one.
 
     Args:
@@ -68,10 +70,19 @@ def train_segmenter(config: SegmenterRunConfig, out: Path, *, splits: Splits | N
         network = build(config.model, num_classes=len(classes))
         return SegmentationTask(network, classes=classes, config=train, logit_channels=channels)
 
-    metadata = model_metadata("segmenter", classes=classes, data=config.data, precision=config.train.precision,
-                              model=config.model)
-    history = fit(make_task, splits.train, splits.val, data=config.data, train=config.train, folder=folder,
-                  metadata=metadata, label=label)
+    metadata = model_metadata(
+        "segmenter", classes=classes, data=config.data, precision=config.train.precision, model=config.model
+    )
+    history = fit(
+        make_task,
+        splits.train,
+        splits.val,
+        data=config.data,
+        train=config.train,
+        folder=folder,
+        metadata=metadata,
+        label=label,
+    )
     write_json(folder.metrics, {"history": history})
     return out
 
@@ -111,14 +122,32 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     def make_task(train: TrainConfig) -> RefinerTask:
         fold_networks = [load_model(run).network for run in fold_runs]
         return RefinerTask(
-            make_network(train.seed), fold_networks=[n for n in fold_networks if isinstance(n, Segmenter)],
-            fold_of=fold_of, classes=splits.classes, config=train, logit_channels=channels,
+            make_network(train.seed),
+            fold_networks=[n for n in fold_networks if isinstance(n, Segmenter)],
+            fold_of=fold_of,
+            classes=splits.classes,
+            config=train,
+            logit_channels=channels,
         )
 
-    metadata = model_metadata("refined", classes=splits.classes, data=coarse_config.data,
-                              precision=config.train.precision, model=coarse_config.model, refiner=config.refiner)
-    history = fit(make_task, splits.train, splits.val, data=coarse_config.data, train=config.train, folder=folder,
-                  metadata=metadata, label=config.refiner.kind)
+    metadata = model_metadata(
+        "refined",
+        classes=splits.classes,
+        data=coarse_config.data,
+        precision=config.train.precision,
+        model=coarse_config.model,
+        refiner=config.refiner,
+    )
+    history = fit(
+        make_task,
+        splits.train,
+        splits.val,
+        data=coarse_config.data,
+        train=config.train,
+        folder=folder,
+        metadata=metadata,
+        label=config.refiner.kind,
+    )
     if config.joint_epochs:
         history = _train_jointly(config, folder, splits, coarse_config.data, make_network, metadata)
     write_json(folder.metrics, {"history": history})
@@ -146,8 +175,12 @@ def train_folds(
 
 
 def _train_jointly(
-    config: RefinerRunConfig, folder: RunFolder, splits: Splits, data: DataConfig,
-    make_network: Callable[[int], RefinedSegmenter], metadata: Mapping[str, Any],
+    config: RefinerRunConfig,
+    folder: RunFolder,
+    splits: Splits,
+    data: DataConfig,
+    make_network: Callable[[int], RefinedSegmenter],
+    metadata: Mapping[str, Any],
 ) -> dict[str, list[float]]:
     """Fine-tune coarse network and refiner together, starting from the best refiner."""
     joint = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
@@ -156,16 +189,32 @@ def _train_jointly(
     def make_task(train: TrainConfig) -> SegmentationTask:
         network = make_network(train.seed)
         checkpoint.load_into(network, tensors, what=str(folder.model))
-        return SegmentationTask(network, classes=splits.classes, config=train,
-                                logit_channels=logit_channels(len(splits.classes)))
+        return SegmentationTask(
+            network, classes=splits.classes, config=train, logit_channels=logit_channels(len(splits.classes))
+        )
 
-    return fit(make_task, splits.train, splits.val, data=data, train=joint, folder=folder, metadata=metadata,
-               label=f"{config.refiner.kind} jointly")
+    return fit(
+        make_task,
+        splits.train,
+        splits.val,
+        data=data,
+        train=joint,
+        folder=folder,
+        metadata=metadata,
+        label=f"{config.refiner.kind} jointly",
+    )
 
 
 def fit(
-    make_task: Callable[[TrainConfig], SegmentationTask], train_set: Dataset, val_set: Dataset | None, *,
-    data: DataConfig, train: TrainConfig, folder: RunFolder, metadata: Mapping[str, Any], label: str,
+    make_task: Callable[[TrainConfig], SegmentationTask],
+    train_set: Dataset,
+    val_set: Dataset | None,
+    *,
+    data: DataConfig,
+    train: TrainConfig,
+    folder: RunFolder,
+    metadata: Mapping[str, Any],
+    label: str,
 ) -> dict[str, list[float]]:
     """Run one training to its end; where memory runs out, again with half the batch.
 
@@ -185,14 +234,24 @@ def fit(
     sweep_temporary(folder.root)
     while True:
         try:
-            return _fit_once(make_task(train), train_set, val_set, data=data, train=train, folder=folder,
-                             metadata=metadata, label=label)
+            return _fit_once(
+                make_task(train),
+                train_set,
+                val_set,
+                data=data,
+                train=train,
+                folder=folder,
+                metadata=metadata,
+                label=label,
+            )
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise _named(error) from error
             if train.batch_size <= SMALLEST_BATCH:
-                raise TrainingError(f"out of memory with one image per batch; lower data.size (now {data.size}) or "
-                                    "choose a smaller model") from error
+                raise TrainingError(
+                    f"out of memory with one image per batch; lower data.size (now {data.size}) or "
+                    "choose a smaller model"
+                ) from error
         train = dataclasses.replace(train, batch_size=max(train.batch_size // 2, SMALLEST_BATCH))
         folder.resume.unlink(missing_ok=True)
         folder.log(f"out of memory; starting again with batches of {train.batch_size}")
@@ -200,11 +259,18 @@ def fit(
 
 
 def _fit_once(
-    task: SegmentationTask, train_set: Dataset, val_set: Dataset | None, *, data: DataConfig, train: TrainConfig,
-    folder: RunFolder, metadata: Mapping[str, Any], label: str,
+    task: SegmentationTask,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    *,
+    data: DataConfig,
+    train: TrainConfig,
+    folder: RunFolder,
+    metadata: Mapping[str, Any],
+    label: str,
 ) -> dict[str, list[float]]:
     if train.channels_last:
-        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        task = task.to(memory_format=torch.channels_last)
     history = History()
     callbacks: list[pl.Callback] = [history, KeepBest(folder.model, metadata), ShowProgress(label)]
     if train.patience and val_set is not None:
@@ -213,19 +279,29 @@ def _fit_once(
     callbacks.append(Resumable(folder.resume, minutes=train.checkpoint_minutes))
     loader = TrainingLoader(
         TrainingData(train_set, size=data.size, augmentation=build_augmentation(data.augment), seed=train.seed),
-        batch_size=train.batch_size, workers=train.workers, seed=train.seed,
+        batch_size=train.batch_size,
+        workers=train.workers,
+        seed=train.seed,
     )
     val_loader = scoring_loader(val_set, size=data.size, batch_size=train.batch_size) if val_set is not None else None
     resume = str(folder.resume) if folder.resume.exists() else None
     folder.log(f"{label}: {'resume' if resume else 'start'}, {len(train_set)} images, {train.epochs} epochs")
     with _quiet_lightning():
         trainer = pl.Trainer(
-            max_epochs=train.epochs, accelerator=train.device if train.device != "cuda" else "gpu", devices=1,
+            max_epochs=train.epochs,
+            accelerator=train.device if train.device != "cuda" else "gpu",
+            devices=1,
             precision="bf16-mixed" if train.precision == "bf16" else "32-true",
-            gradient_clip_val=train.gradient_clip or None, callbacks=callbacks, plugins=[SafeCheckpointIO()],
-            logger=TensorBoardLogger(folder.root, name="", version="tensorboard"), log_every_n_steps=1,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0, use_distributed_sampler=False,
+            gradient_clip_val=train.gradient_clip or None,
+            callbacks=callbacks,
+            plugins=[SafeCheckpointIO()],
+            logger=TensorBoardLogger(folder.root, name="", version="tensorboard"),
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
         )
         trainer.fit(task, loader, val_loader, ckpt_path=resume, weights_only=False)
     folder.resume.unlink(missing_ok=True)
@@ -254,7 +330,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _named(error: BaseException) -> BaseException:
     """Turn what a lost data worker raises into a named error; leave the rest."""
     if "DataLoader worker" in str(error):
-        return TrainingError(f"a data worker died ({error}); the last checkpoint is intact: run the same command again, "
-                             "with train.workers=0 if it happens again")
+        return TrainingError(
+            f"a data worker died ({error}); the last checkpoint is intact: run the same command again, "
+            "with train.workers=0 if it happens again"
+        )
     return error
-
