@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from pathlib import Path
 
@@ -224,9 +225,21 @@ def test_damaged_bytes_give_a_result_or_a_named_error(tmp_path: Path) -> None:
             (tmp_path / "damaged").write_bytes(damaged)
             for reader in (read_image, read_mask, read_probabilities):
                 try:
-                    assert 0 < reader(tmp_path / "damaged").size
+                    assert reader(tmp_path / "damaged").size > 0
                 except MaskwrightError as error:
                     assert "damaged" in str(error)
+
+
+def test_what_pillow_warns_of_does_not_leak(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a description that is longer than what is left of the block"
+    photo = encoded(Image.fromarray(noise(8, 8, 3)), "JPEG", exif=exif.tobytes()[:40])
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    with pytest.warns(UserWarning), Image.open(tmp_path / "photo.jpg") as picture:
+        picture.getexif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "photo.jpg").shape == (8, 8, 3)
 
 
 def test_a_flipped_bit_of_png_data_is_refused(tmp_path: Path) -> None:
@@ -429,13 +442,32 @@ def test_logit_arrays(tmp_path: Path) -> None:
             read_logits(tmp_path / "l.npy")
 
 
-def test_pickles_and_cut_arrays_are_refused(tmp_path: Path) -> None:
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
+    payload = np.array([Payload(tmp_path / "run")], dtype=object)
+    np.save(tmp_path / "object.npy", payload, allow_pickle=True)
+    np.savez(tmp_path / "object.npz", logits=payload, probabilities=payload)
+    for path in (tmp_path / "object.npy", tmp_path / "object.npz"):
+        for reader in (read_logits, read_probabilities):
+            refused(path, reader)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cut_arrays_are_refused(tmp_path: Path) -> None:
     whole = io.BytesIO()
     np.save(whole, np.zeros((9, 9)))
     (tmp_path / "cut.npy").write_bytes(whole.getvalue()[:-8])
-    np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "text.npz").write_text("text")
-    for name in ("cut.npy", "object.npy", "text.npz"):
+    for name in ("cut.npy", "text.npz"):
         refused(tmp_path / name, read_probabilities)
         refused(tmp_path / name, read_logits)
 
@@ -454,7 +486,7 @@ def test_images_are_listed_by_suffix_without_subfolders_or_hidden_files(tmp_path
 
 
 def test_outputs_never_share_a_name() -> None:
-    paths = [Path("in") / name for name in ("a.jpg", "a.png", "A.tif", "b.jpg", "c.png", "c.png.tif", "d.x.png")]
+    paths = [Path("in") / name for name in ("a.jpg", "a.png", "a.jpg.tif", "b.jpg", "C.png", "c.tif", "d.x.png")]
     names = output_names(paths)
     assert names[Path("in/a.jpg")] == "a.jpg" and names[Path("in/b.jpg")] == "b" and names[Path("in/d.x.png")] == "d.x"
     assert len({name.casefold() for name in names.values()}) == len(paths)

@@ -79,8 +79,10 @@ def open_data(config: DataConfig) -> Splits:
     """
     kind, _, path = config.name.partition(":")
     if kind not in DATASETS:
-        raise ConfigError(f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits or "
-                          "multidigit:FILE.npz (option --data)")
+        raise ConfigError(
+            f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits or "
+            "multidigit:FILE.npz (option --data)"
+        )
     splits = DATASETS[kind](config, path)
     if splits.val is None and config.val_fraction > 0:
         train, val = hold_out(splits.train, config.val_fraction, seed=config.split_seed)

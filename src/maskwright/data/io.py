@@ -182,7 +182,8 @@ def _shown_colours(picture: Image.Image) -> NDArray[np.uint8]:
 def _eight_bit(path: Path, samples: NDArray[Any]) -> NDArray[Any]:
     low, high = samples.min(), samples.max()
     if samples.dtype.kind == "f" and low >= 0 and high <= 1:  # never so where one is NaN
-        return np.rint(samples * 255).astype(np.uint8)
+        samples = np.rint(samples * 255)
+        return samples.astype(np.uint8)
     if samples.dtype.kind in "iu" and samples.dtype.itemsize > 1 and low >= 0 and high <= 65535:
         return (samples >> 8).astype(np.uint8)
     raise ImageError(
@@ -230,4 +231,5 @@ def _gray_fraction(path: Path, pixels: Image.Image | NDArray[Any]) -> NDArray[An
 def _channels_first(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
     if array.ndim not in (2, 3) or array.size == 0:
         raise DataError(f"{path}: has shape {array.shape}; expected (H, W) or (C, H, W).")
-    return np.asarray(array[None] if array.ndim == 2 else array, dtype=np.float32)
+    channels: NDArray[np.float32] = (array[None] if array.ndim == 2 else array).astype(np.float32)
+    return channels

@@ -161,7 +161,10 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
             raise DataError("the training part holds no image")
         self.batches = EpochBatches(len(dataset), batch_size=batch_size, seed=seed)
         super().__init__(
-            dataset, batch_sampler=self.batches, num_workers=workers, collate_fn=collate_training,
+            dataset,
+            batch_sampler=self.batches,
+            num_workers=workers,
+            collate_fn=collate_training,
             worker_init_fn=_leave_signals_to_main,
         )
 
@@ -185,7 +188,9 @@ def _leave_signals_to_main(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def scoring_loader(dataset: Dataset, *, size: int, batch_size: int) -> torch_data.DataLoader[tuple[Tensor, Tensor, str]]:
+def scoring_loader(
+    dataset: Dataset, *, size: int, batch_size: int
+) -> torch_data.DataLoader[tuple[Tensor, Tensor, str]]:
     """Return a loader of `ScoringBatch`es in the data set's order; images of their own size come one by one."""
     return torch_data.DataLoader(
         ScoringData(dataset, size=size), batch_size=batch_size if size else 1, collate_fn=collate_scoring

@@ -27,14 +27,18 @@ def open_multidigit(path: Path) -> Splits:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in PARTS if name in file}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable .npz file ({error}); expected one with {', '.join(PARTS)}") from error
+        raise DataError(
+            f"{path} is not a readable .npz file ({error}); expected one with {', '.join(PARTS)}"
+        ) from error
     if missing := [name for name in PARTS if name not in arrays]:
         raise DataError(f"{path} lacks {', '.join(missing)}; expected {', '.join(PARTS)}")
     for part in ("train", "test"):
         images, masks = arrays[f"{part}_images"], arrays[f"{part}_masks"]
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape != masks.shape:
-            raise DataError(f"{path}: {part}_images is {images.dtype} {images.shape}, {part}_masks {masks.dtype} "
-                            f"{masks.shape}; expected uint8 (N, H, W), the same for both")
+            raise DataError(
+                f"{path}: {part}_images is {images.dtype} {images.shape}, {part}_masks {masks.dtype} "
+                f"{masks.shape}; expected uint8 (N, H, W), the same for both"
+            )
         labels = np.unique(masks)
         if wrong := [int(v) for v in labels if not 0 <= v < len(CLASSES)]:
             raise DataError(f"{path}: {part}_masks holds labels {wrong[:5]}; expected 0..{len(CLASSES) - 1}")

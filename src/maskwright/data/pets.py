@@ -37,14 +37,16 @@ class PetsDataset:
         DataError: a file is missing; all missing ones are counted, the first named.
     """
 
-    classes = CLASSES
+    classes: tuple[str, ...] = CLASSES
 
     def __init__(self, root: Path, part: str, *, border: Border) -> None:
         self.root = root
         listing = root / "annotations" / f"{part}.txt"
         if not listing.is_file():
-            raise DataError(f"{listing} is missing; expected the official layout of Oxford-IIIT Pet: images/, "
-                            "annotations/trimaps/, annotations/trainval.txt, annotations/test.txt")
+            raise DataError(
+                f"{listing} is missing; expected the official layout of Oxford-IIIT Pet: images/, "
+                "annotations/trimaps/, annotations/trainval.txt, annotations/test.txt"
+            )
         lines = (line.split() for line in listing.read_text().splitlines())
         self.names = tuple(words[0] for words in lines if words and not words[0].startswith("#"))
         if not self.names:
@@ -63,11 +65,15 @@ class PetsDataset:
         image_path, trimap_path = self._paths(name)
         image, trimap = read_image(image_path), read_mask(trimap_path)
         if image.shape[:2] != trimap.shape:
-            raise DataError(f"{image_path.name} is {image.shape[1]}×{image.shape[0]}, its trimap "
-                            f"{trimap.shape[1]}×{trimap.shape[0]} pixels; expected the same")
+            raise DataError(
+                f"{image_path.name} is {image.shape[1]}×{image.shape[0]}, its trimap "
+                f"{trimap.shape[1]}×{trimap.shape[0]} pixels; expected the same"
+            )
         if not 1 <= trimap.min() <= trimap.max() <= 3:
-            raise DataError(f"{trimap_path} holds labels {np.unique(trimap)[:5].tolist()}; expected 1 (pet), "
-                            "2 (background), 3 (border)")
+            raise DataError(
+                f"{trimap_path} holds labels {np.unique(trimap)[:5].tolist()}; expected 1 (pet), "
+                "2 (background), 3 (border)"
+            )
         labels = np.array([0, 1, 0, self.border_label], np.uint8)[trimap]
         return Sample(name=name, image=torch.from_numpy(image).permute(2, 0, 1), target=torch.from_numpy(labels))
 
@@ -99,9 +105,17 @@ def download_pets() -> Path:
     cache = Path(pooch.os_cache("maskwright")) / "pets"
     try:
         for archive, sha256 in ARCHIVES.items():
-            pooch.retrieve(f"{ADDRESS}{archive}", f"sha256:{sha256}", archive, cache,
-                           processor=pooch.Untar(extract_dir="."), progressbar=False)
+            pooch.retrieve(
+                f"{ADDRESS}{archive}",
+                f"sha256:{sha256}",
+                archive,
+                cache,
+                processor=pooch.Untar(extract_dir="."),
+                progressbar=False,
+            )
     except (OSError, ValueError) as error:
-        raise DataError(f"Oxford-IIIT Pet cannot be downloaded from {ADDRESS} ({error}); download images.tar.gz and "
-                        "annotations.tar.gz elsewhere, unpack both into one folder DIR and use pets:DIR") from error
+        raise DataError(
+            f"Oxford-IIIT Pet cannot be downloaded from {ADDRESS} ({error}); download images.tar.gz and "
+            "annotations.tar.gz elsewhere, unpack both into one folder DIR and use pets:DIR"
+        ) from error
     return cache

@@ -77,14 +77,16 @@ def build_augmentation(config: AugmentConfig) -> v2.Transform | None:
     if config.vertical_flip:
         steps.append(v2.RandomVerticalFlip())
     if config.rotation or config.shift or config.scale or config.shear:
-        steps.append(v2.RandomAffine(
-            degrees=config.rotation,
-            translate=(config.shift, config.shift) if config.shift else None,
-            scale=(1 - config.scale, 1 + config.scale) if config.scale else None,
-            shear=config.shear or None,
-            interpolation=interpolation,
-            fill=FILL,
-        ))
+        steps.append(
+            v2.RandomAffine(
+                degrees=config.rotation,
+                translate=(config.shift, config.shift) if config.shift else None,
+                scale=(1 - config.scale, 1 + config.scale) if config.scale else None,
+                shear=config.shear or None,
+                interpolation=interpolation,
+                fill=FILL,
+            )
+        )
     if config.elastic:
         steps.append(v2.ElasticTransform(alpha=config.elastic, sigma=5.0, interpolation=interpolation, fill=FILL))
     if config.crop:
