@@ -94,7 +94,7 @@ class Decoded:
 
 @contextmanager
 def named_failures(path: Path) -> Iterator[None]:
-    """Refuse what is not a regular file, turn every failure inside into an ImageError, and keep Pillow's warnings in."""
+    """Refuse what is not a regular file, turn every failure inside into an ImageError, silence Pillow's warnings."""
     try:
         mode = path.stat().st_mode
         if not S_ISREG(mode):  # opening a FIFO would block for ever
@@ -214,7 +214,7 @@ def _decode_tiff(path: Path, stream: BinaryIO, max_pixels: int) -> Decoded:
 
 
 def _sampled(picture: Image.Image, *, bits: int, lossy: str) -> Decoded:
-    """Record how Pillow changed the stored samples of `bits` bits: it stretches 2 and 4, and cuts 16-bit colour to 8."""
+    """Record how Pillow changed stored samples of `bits` bits: it stretches 2 and 4, and cuts 16-bit colour to 8."""
     if bits == 16 and not picture.mode.startswith("I"):
         lossy = "16-bit colour is cut to 8 bits"
     return Decoded(pixels=picture, gray_step=_GRAY_STEP.get(bits, 1) if picture.mode == "L" else 1, inexact=lossy)

@@ -91,8 +91,8 @@ class FolderDataset:
 def open_folder(root: Path) -> Splits:
     """Pair the files of a data set folder and check what can be checked without decoding every file.
 
-    Masks are decoded until each part has shown a foreground label, all of them where the classes have no names. Pictures
-    that are in two parts, byte for byte, are named in a warning of the "maskwright" logger.
+    Masks are decoded until each part has shown a foreground label, all of them where the classes have no names.
+    Pictures that are in two parts, byte for byte, are named in a warning of the "maskwright" logger.
 
     Raises:
         DataError: no known layout, missing pairs, several files of one stem, unusable split lists or classes, or a part
@@ -157,8 +157,8 @@ def _require_foreground(root: Path, part: str, pairs: Sequence[Pair], table: Cla
     expected = "0..C-1" if table.names is None else f"0..{len(table.names) - 1}"
     if ignored:
         raise DataError(
-            f"{root}: the {len(pairs)} masks of {part} hold 0 and 255 only, and 255 means ignored ({ignored} masks have "
-            f"it); expected labels {expected}. If 255 is the foreground, write `binary_foreground: 255` into "
+            f"{root}: the {len(pairs)} masks of {part} hold 0 and 255 only, and 255 means ignored ({ignored} masks "
+            f"have it); expected labels {expected}. If 255 is the foreground, write `binary_foreground: 255` into "
             f"{root / 'classes.yaml'}."
         )
     if part == "train":

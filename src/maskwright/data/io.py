@@ -89,7 +89,7 @@ def read_mask(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, 
 def read_probabilities(path: Path, *, max_pixels: int = MAX_PIXELS) -> Float32[np.ndarray, "c h w"]:
     """Read a soft mask of any tool as probabilities in [0, 1]: C = 1 is the foreground, else one channel per class.
 
-    Pictures give C = 1: grey samples divided by their largest possible value (1, 255 or 65535), float TIFFs as they are.
+    Pictures give C = 1: grey samples divided by their largest possible value (1, 255 or 65535), float TIFFs as stored.
     Arrays in `.npy` and `.npz`, float or bool, are (H, W) or (C, H, W); an archive holds one, or one "probabilities".
 
     Raises:
@@ -165,7 +165,7 @@ def write_mask(
 
 
 def describe_labels(labels: Integer[np.ndarray, "..."], *, form: str = "{}") -> str:
-    """Say which labels occur, for a message: "3 (12 pixels), 7 (1 pixel)"; the five most frequent, then how many more."""
+    """Say which labels occur, for a message: "3 (12 pixels), 7 (1 pixel)"; the five most frequent come first."""
     values, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:5]
     shown = ", ".join(f"{form.format(values[i])} ({counts[i]} pixel{'s' if counts[i] > 1 else ''})" for i in order)

@@ -28,10 +28,14 @@ class RefinedSegmenter(nn.Module):
         return self.refiner(image, self.coarse(image), return_steps=return_steps)
 
 
-def labels_at(logits: Float[Tensor, "c h w"], size: Sequence[int]) -> Int64[Tensor, "H W"]:
-    """Resize logits to `size` = (height, width), then decide: class of the largest, or sigmoid ≥ ½ where C = 1."""
-    logits = resize_logits(logits, size)
+def decide(logits: Float[Tensor, "c h w"]) -> Int64[Tensor, "h w"]:
+    """Return the label map: the class of the largest logit; for C = 1 label 1 where the logit is ≥ 0."""
     return (logits[0] >= 0).long() if len(logits) == 1 else logits.argmax(0)
+
+
+def labels_at(logits: Float[Tensor, "c h w"], size: Sequence[int]) -> Int64[Tensor, "H W"]:
+    """Resize logits to `size` = (height, width), then `decide`."""
+    return decide(resize_logits(logits, size))
 
 
 def resize_logits(logits: Float[Tensor, "*n c h w"], size: Sequence[int]) -> Float[Tensor, "*n c H W"]:

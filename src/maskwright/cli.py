@@ -1,0 +1,374 @@
+"""The command `maskwright`: parse, call `engine`, show what came back.
+
+Every command is a typed function here; jsonargparse makes its options, its help and its YAML configuration. The heavy
+imports wait until a command is chosen, so `maskwright --help` answers at once.
+"""
+
+import difflib
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from maskwright import __version__
+from maskwright.errors import ConfigError, MaskwrightError
+
+if TYPE_CHECKING:
+    from maskwright.types import EvaluationResult
+
+
+def demo(out: Path = Path("runs/demo")) -> None:
+    """Train SegNet-lite, CSPN and DySPN on scenes of handwritten digits, offline, and write one page.
+
+    Takes about 4 minutes on 2 CPU cores.
+
+    Args:
+        out: folder of the runs and of report.html.
+    """
+    from maskwright.engine.demo import demo_results, run_demo
+
+    page = run_demo(out)
+    _show(demo_results(out), page)
+
+
+def _train_command() -> Callable[..., None]:
+    from maskwright.data.catalog import DataConfig
+    from maskwright.engine.config import SegmenterRunConfig, TrainConfig
+    from maskwright.models import ModelConfig
+
+    def train(
+        data: DataConfig,
+        model: ModelConfig = ModelConfig(),
+        train: TrainConfig = TrainConfig(),
+        out: Path | None = None,
+    ) -> None:
+        """Train a segmenter, score it on the test part and write its page.
+
+        `--data folder:DIR` is short for `--data.name folder:DIR`, `--model unet` for `--model.name unet`. The same
+        command goes on with a run that was stopped.
+
+        Args:
+            data: which pictures, at which size.
+            model: which network.
+            train: how to train it.
+            out: the run's folder; runs/DATA_MODEL where it is not given.
+        """
+        from maskwright.engine.evaluate import evaluate_run
+        from maskwright.engine.reporting import complete_run
+        from maskwright.engine.train import train_segmenter
+
+        names = (data.name.partition(":")[0], model.name.replace(":", "_").replace("/", "_"))
+        run = train_segmenter(
+            SegmenterRunConfig(data=data, model=model, train=train), out or Path("runs", "_".join(names))
+        )
+        page = complete_run(run, commands=[_command_line()], device=train.device)
+        _show(evaluate_run(run).stages, page)
+
+    return train
+
+
+def _train_refiner_command() -> Callable[..., None]:
+    from maskwright.engine.config import RefinerRunConfig, TrainConfig
+    from maskwright.refine import RefinerConfig
+
+    def train_refiner(
+        coarse: Path,
+        refiner: RefinerConfig = RefinerConfig(),
+        train: TrainConfig = TrainConfig(),
+        folds: int = 2,
+        joint_epochs: int = 0,
+        joint_learning_rate: float = 1e-4,
+        out: Path | None = None,
+    ) -> None:
+        """Train a refiner on the out-of-fold masks of a finished run, score it and write its page.
+
+        `--refiner cspn` is short for `--refiner.kind cspn`. The networks of the folds are trained first, like the
+        coarse run, and kept in its folder for the next refiner.
+
+        Args:
+            coarse: folder of a finished run of `maskwright train`.
+            refiner: which refiner.
+            train: how to train it.
+            folds: number of out-of-fold networks.
+            joint_epochs: then so many epochs of coarse network and refiner together; 0 leaves the coarse one frozen.
+            joint_learning_rate: of those epochs.
+            out: the run's folder; COARSE_KIND where it is not given.
+        """
+        from maskwright.engine import train as training
+        from maskwright.engine.evaluate import evaluate_run
+        from maskwright.engine.reporting import complete_run
+
+        config = RefinerRunConfig(
+            coarse=str(coarse),
+            refiner=refiner,
+            train=train,
+            folds=folds,
+            joint_epochs=joint_epochs,
+            joint_learning_rate=joint_learning_rate,
+        )
+        run = training.train_refiner(config, out or coarse.with_name(f"{coarse.name}_{refiner.kind}"))
+        page = complete_run(run, commands=[_command_line()], device=train.device)
+        _show(evaluate_run(run).stages, page)
+
+    return train_refiner
+
+
+def predict(
+    run: Path,
+    images: Path,
+    out: Path,
+    save: Literal["labels", "probabilities", "logits"] = "labels",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner.
+
+    What is already there is not done again; one bad image does not stop the others.
+
+    Args:
+        run: folder of a run.
+        images: a folder of images, or one image.
+        out: folder of the masks.
+        save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        device: where to compute.
+    """
+    from maskwright.engine.predict import predict_folder
+
+    written = predict_folder(run, images, out, save=save, device=device)
+    print(f"{len(written)} masks in {out}")
+
+
+def refine(
+    images: Path,
+    masks: Path,
+    out: Path,
+    refiner: Path,
+    mask_kind: Literal["auto", "labels", "binary", "probabilities", "logits"] = "auto",
+    save: Literal["labels", "probabilities", "logits"] = "labels",
+    size: int | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Refine the masks of any tool with a trained refiner.
+
+    Args:
+        images: folder of images.
+        masks: folder of masks with the same stems.
+        out: folder of the refined masks.
+        refiner: folder of a run of `maskwright train-refiner`.
+        mask_kind: labels (0..C-1), binary (0 and one other value), probabilities or logits; auto looks at each file.
+        save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        size: side of the square at which the refiner works, pixels; 0 is each image's own size; the size that it was
+            trained at where it is not given.
+        device: where to compute.
+    """
+    from maskwright.engine.refine import refine_folder
+
+    written = refine_folder(refiner, images, masks, out, mask_kind=mask_kind, save=save, size=size, device=device)
+    print(f"{len(written)} refined masks in {out}")
+
+
+def evaluate(
+    predictions: Path,
+    targets: Path,
+    out: Path,
+    base: Path | None = None,
+    images: Path | None = None,
+    classes: Path | None = None,
+    num_classes: int | None = None,
+) -> None:
+    """Score a folder of masks against the truth; with --base, say what changed and whether it is more than chance.
+
+    Writes metrics.json and report.html. Scores are taken at the masks' own size; 255 is ignored.
+
+    Args:
+        predictions: folder of label maps or probabilities.
+        targets: folder of true label maps with the same stems.
+        out: folder of the results.
+        base: folder of the masks before, with the same stems.
+        images: folder of the images, for display.
+        classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
+        num_classes: number of classes where there is no classes.yaml.
+    """
+    from maskwright.engine.evaluate import change_dict, compare, evaluate_folders, summary
+    from maskwright.engine.reporting import report_folders
+    from maskwright.files import write_json
+
+    folders = {"predictions": predictions} if base is None else {"base": base, "predictions": predictions}
+    results = {
+        name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes))
+        for name, folder in folders.items()
+    }
+    record: dict[str, Any] = {"scores": {name: summary(result) for name, (_, result) in results.items()}}
+    if base is not None:
+        record["change"] = change_dict(compare(results["base"][1], results["predictions"][1]))
+    write_json(out / "metrics.json", record)
+    page = out / "report.html"
+    report_folders(page, results, targets=targets, images=images, classes=classes, commands=[_command_line()])
+    _show({name: result for name, (_, result) in results.items()}, page)
+
+
+def report(runs: list[Path], out: Path = Path("report.html"), title: str = "") -> None:
+    """Write one page that sets runs side by side; the first is the base that the others are compared with.
+
+    Args:
+        runs: folders of finished runs, scored on the same images.
+        out: the page.
+        title: heading of the page.
+    """
+    from maskwright.engine.reporting import report_runs
+
+    _show(report_runs(runs, out, commands=[_command_line()], title=title), out)
+
+
+COMMANDS: Mapping[str, Callable[[], Callable[..., None]]] = {
+    "demo": lambda: demo,
+    "train": _train_command,
+    "train-refiner": _train_refiner_command,
+    "predict": lambda: predict,
+    "refine": lambda: refine,
+    "evaluate": lambda: evaluate,
+    "report": lambda: report,
+}
+SUMMARIES = {
+    "demo": "train, refine, measure and show on embedded data, offline",
+    "train": "train a segmenter",
+    "train-refiner": "train CSPN or DySPN on a segmenter's out-of-fold masks",
+    "predict": "segment images with a run",
+    "refine": "refine the masks of any tool",
+    "evaluate": "score a folder of masks, or two against each other",
+    "report": "set runs side by side on one page",
+}
+SHORT = {
+    "train": {"--data": "--data.name", "--model": "--model.name"},
+    "train-refiner": {"--refiner": "--refiner.kind"},
+}
+"""Options that may be given by the name alone."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"maskwright {__version__}")
+        return 0
+    try:
+        _run(arguments[0], arguments[1:])
+    except MaskwrightError as error:
+        print(f"maskwright: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("maskwright: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; expected one of {', '.join(COMMANDS)}"
+        raise ConfigError(f"unknown command {name!r}{hint}")
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    command = COMMANDS[name]()
+    parser = ArgumentParser(
+        prog=f"maskwright {name}",
+        usage=f"maskwright {name} {'RUN [RUN ...] ' if command is report else ''}[options]",
+        description=_description(command),
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with these settings; options after it override it")
+    skip: set[str | int] = set()
+    if command is report:
+        parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the first is the base")
+        skip = {"runs"}
+    parser.add_function_arguments(command, as_group=False, as_positional=False, skip=skip)
+    try:
+        settings = parser.instantiate_classes(parser.parse_args(_expanded(name, arguments)))
+    except ArgumentError as error:
+        raise ConfigError(f"{' '.join(str(error).split())}; `maskwright {name} --help` tells the options") from error
+    settings.pop("config", None)
+    command(**settings)
+
+
+def _expanded(name: str, arguments: list[str]) -> list[str]:
+    """Write out the short options, so that `--data X` and `--data.name X` are the same."""
+    expanded = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        expanded.append(SHORT.get(name, {}).get(option, option) + equals + value)
+    return expanded
+
+
+def _description(command: Callable[..., None]) -> str:
+    text = textwrap.dedent(command.__doc__ or "").partition("Args:")[0]
+    return " ".join(text.split())
+
+
+def _overview() -> str:
+    width = max(map(len, SUMMARIES))
+    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items())
+    return (
+        "maskwright trains a segmenter, refines the masks of any segmenter, and measures whether they got better.\n\n"
+        f"usage: maskwright COMMAND [options]\n\n{commands}\n\n"
+        "`maskwright COMMAND --help` tells a command's options; `maskwright --version` the version."
+    )
+
+
+def _command_line() -> str:
+    return shlex.join(["maskwright", *sys.argv[1:]])
+
+
+def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
+    """Print the scores of the stages, and where the page lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from maskwright.metrics import change
+    from maskwright.metrics.scores import scores
+
+    names = list(stages)
+    base = stages[names[0]]
+    binary = len(base.classes) == 2
+    main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
+    table = Table(title=f"{len(base.names)} images, at their own size")
+    for column in (
+        "",
+        "IoU per image",
+        heading,
+        "Dice data set",
+        "accuracy",
+        "change of IoU per image",
+        "better",
+        "worse",
+    ):
+        table.add_column(column, justify="left" if not column else "right")
+    for name in names:
+        s = scores(stages[name])
+        row = [
+            name,
+            f"{s.iou_per_image:.4f}",
+            f"{getattr(s, main_score):.4f}",
+            f"{s.dice_dataset:.4f}",
+            f"{s.pixel_accuracy:.4f}",
+        ]
+        if name != names[0]:
+            c = change(base, stages[name])
+            row += [f"{c.interval:+.4f}", f"{c.better:.0%}", f"{c.worse:.0%}"]
+        table.add_row(*row)
+    console = Console()
+    # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
+    Console(width=max(console.width, 110) if not console.is_terminal else None).print(table)
+    print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

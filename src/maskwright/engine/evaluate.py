@@ -1,0 +1,242 @@
+"""Scoring: a run on the part of its data that it never saw, or any folder of masks against the truth."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.catalog import open_data
+from ..data.classes import ClassTable, load_classes
+from ..data.io import read_labels, read_probabilities
+from ..data.naming import list_images
+from ..errors import ConfigError, DataError
+from ..files import write_json
+from ..metrics import EvaluationMeter, change
+from ..metrics.bootstrap import Change, bootstrap
+from ..metrics.scores import scores
+from ..progress import track
+from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
+from .network import decide
+from .predict import Predictor
+
+COARSE = "coarse"
+MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy", ".npz", ".bmp"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scored stages of one run.
+
+    Attributes:
+        part: "test" or "val": the part of the data that was scored.
+        stages: name → counts; the coarse stage first where the run has a refiner.
+    """
+
+    part: str
+    stages: Mapping[str, EvaluationResult]
+
+
+def scored_part(splits: Splits) -> tuple[str, Dataset]:
+    """Return the part to report: test, else validation.
+
+    Raises:
+        DataError: the data has neither.
+    """
+    if splits.test is not None:
+        return "test", splits.test
+    if splits.val is not None:
+        return "val", splits.val
+    raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
+
+
+def evaluate_run(run: Path, *, device: str = "auto", refresh: bool = False) -> Evaluation:
+    """Score a run on its test part (validation where there is none), at the images' own sizes.
+
+    The counts are kept in the run's `evaluation.json` and read from there the next time.
+
+    Args:
+        run: the run's folder.
+        device: "auto", "cpu" or "cuda".
+        refresh: score again although the file is there.
+    """
+    stored = run / "evaluation.json"
+    if stored.exists() and not refresh:
+        return _load(stored)
+    predictor = Predictor.load(run, device=device)
+    part, dataset = scored_part(open_data(predictor.model.data))
+    stage_names = stage_names_of(predictor)
+    meters = {name: EvaluationMeter(predictor.model.classes) for name in stage_names}
+    for prediction, target in track(predictor.dataset(dataset), label=f"evaluate {run.name}", total=len(dataset)):
+        states = prediction.steps if isinstance(prediction, RefinedMask) else [prediction.logits]
+        for name, logits in zip(stage_names, states, strict=True):
+            meters[name].update(prediction.name, decide(logits), target)
+    evaluation = Evaluation(part=part, stages={name: meter.result() for name, meter in meters.items()})
+    _save(stored, evaluation)
+    return evaluation
+
+
+def stage_names_of(predictor: Predictor) -> list[str]:
+    """Return the names of the stages that a run scores: the run's own, behind the coarse one where it refines."""
+    refiner = getattr(predictor.network, "refiner", None)
+    return [predictor.model.name] if refiner is None else [COARSE, type(refiner).__name__]
+
+
+def compare(base: EvaluationResult, other: EvaluationResult) -> dict[str, Change]:
+    """Return the change of the two headline scores from `base` to `other`, paired over images."""
+    main = "iou_dataset" if len(base.classes) == 2 else "miou_present"
+    return {name: change(base, other, name) for name in ("iou_per_image", main)}
+
+
+def evaluate_folders(
+    predictions: Path, targets: Path, *, classes: Path | None = None, num_classes: int | None = None
+) -> EvaluationResult:
+    """Score a folder of masks against a folder of true ones; files belong together by their stem.
+
+    Args:
+        predictions: label maps (PNG, TIFF, `.npy`), or probabilities (`.npz`), from any tool.
+        targets: label maps; 255 is ignored.
+        classes: a `classes.yaml` with names and rules (see `data.classes`); None takes `targets/classes.yaml` or
+            `targets/../classes.yaml` where there is one.
+        num_classes: number of classes where there is no such file; None takes the largest true label.
+
+    Raises:
+        DataError: missing pairs, all named at once; sizes or labels that do not fit.
+    """
+    pairs = pair_by_stem(predictions, targets)
+    table = find_classes(targets, classes)
+    truths = {stem: table.encode(read_labels(truth), path=truth) for stem, (_, truth) in pairs.items()}
+    names = table.names or _default_classes(truths, num_classes, binary=table.binary_foreground is not None)
+    meter = EvaluationMeter(names)
+    for stem, (prediction, _) in track(pairs.items(), label="evaluate", total=len(pairs)):
+        meter.update(stem, read_prediction(prediction, table, num_classes=len(names)), truths[stem])
+    return meter.result()
+
+
+def pair_by_stem(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
+    """Return stem → (file of `first`, file of `second`), sorted by stem.
+
+    Raises:
+        DataError: no file, two files of one stem, or a file without its partner; all are named.
+    """
+    sides = []
+    for folder in (first, second):
+        by_stem: dict[str, Path] = {}
+        for path in list_images(folder, suffixes=MASK_SUFFIXES):
+            stem = path.stem.removesuffix("_mask")
+            if stem in by_stem:
+                raise DataError(f"{folder} holds {by_stem[stem].name} and {path.name}; expected one mask per image")
+            by_stem[stem] = path
+        if not by_stem:
+            raise DataError(f"{folder} holds no mask; expected {', '.join(sorted(MASK_SUFFIXES))} files")
+        sides.append(by_stem)
+    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    if alone:
+        lacking = [f"{stem} (not in {(second if stem in sides[0] else first).name})" for stem in alone[:10]]
+        more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
+        raise DataError(
+            f"{len(alone)} file(s) of {first} and {second} have no partner: {', '.join(lacking)}{more}; "
+            "expected the same stems in both folders"
+        )
+    return {stem: (sides[0][stem], sides[1][stem]) for stem in sorted(sides[0])}
+
+
+def find_classes(targets: Path, classes: Path | None) -> ClassTable:
+    """Read the class table that was named, or the one in or beside the folder of true masks, if there is one."""
+    if classes is not None and not classes.is_file():
+        raise ConfigError(f"{classes} does not exist; expected a classes.yaml")
+    beside = targets.parent / "classes.yaml"
+    return load_classes(classes or (beside if beside.is_file() else targets / "classes.yaml"))
+
+
+def _default_classes(truths: Mapping[str, np.ndarray], num_classes: int | None, *, binary: bool) -> tuple[str, ...]:
+    values = {int(value) for truth in truths.values() for value in np.unique(truth)}
+    labels = values - {IGNORE_INDEX}
+    if values == {0, IGNORE_INDEX} and not binary:
+        raise DataError(
+            "the true masks hold 0 and 255 only; expected labels 0..C-1 with 255 = ignored. If 255 is the "
+            "foreground, put `binary_foreground: 255` and `names: [background, object]` into a classes.yaml"
+        )
+    count = num_classes or max(max(labels, default=1) + 1, 2)
+    if count == 2:
+        return ("background", "foreground")
+    return ("background", *(f"class {i}" for i in range(1, count)))
+
+
+def read_prediction(path: Path, table: ClassTable, *, num_classes: int) -> np.ndarray:
+    """Read a predicted mask as a label map: labels as they are, probabilities by their largest class (½ for C = 1)."""
+    if path.suffix.lower() == ".npz":
+        probabilities = read_probabilities(path)
+        expected = 1 if num_classes == 2 else num_classes
+        if len(probabilities) not in (expected, num_classes):
+            raise DataError(f"{path} holds {len(probabilities)} classes, expected {num_classes}")
+        single = len(probabilities) == 1
+        return (probabilities[0] >= 0.5).astype(np.uint8) if single else probabilities.argmax(0).astype(np.uint8)
+    stored = read_labels(path)
+    foreground = table.binary_foreground
+    if num_classes == 2 and foreground is None and set(np.unique(stored).tolist()) <= {0, 255}:
+        foreground = 255  # a prediction has no ignored pixels, so 255 can only be the foreground
+    return np.where(stored == foreground, 1, stored) if foreground is not None else stored
+
+
+def summary(result: EvaluationResult) -> dict[str, Any]:
+    """Return every score of a result with its definition-free name, and the intervals of the headline scores."""
+    intervals = {name: bootstrap(result, name) for name in ("iou_per_image", "iou_dataset", "miou_present")}
+    return {
+        **scores(result).as_dict(),
+        "intervals": {name: [_finite(v) for v in (i.value, i.low, i.high)] for name, i in intervals.items()},
+    }
+
+
+def change_dict(changes: Mapping[str, Change]) -> dict[str, Any]:
+    """Return changes as JSON: value, interval, shares of images made better and worse."""
+    return {
+        name: {
+            "change": _finite(c.interval.value),
+            "low": _finite(c.interval.low),
+            "high": _finite(c.interval.high),
+            "better": _finite(c.better),
+            "worse": _finite(c.worse),
+            "threshold": c.threshold,
+        }
+        for name, c in changes.items()
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _save(path: Path, evaluation: Evaluation) -> None:
+    stages = {
+        name: {
+            "classes": list(r.classes),
+            "names": list(r.names),
+            "counts": r.counts.tolist(),
+            "confusion": r.confusion.tolist(),
+            "ignored": r.ignored.tolist(),
+        }
+        for name, r in evaluation.stages.items()
+    }
+    # As a list: the stages have an order, the keys of the file are sorted.
+    write_json(path, {"part": evaluation.part, "stages": [{"name": name, **stage} for name, stage in stages.items()]})
+
+
+def _load(path: Path) -> Evaluation:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        stages = {
+            stage["name"]: EvaluationResult(
+                classes=tuple(stage["classes"]),
+                names=tuple(stage["names"]),
+                counts=np.array(stage["counts"], np.int64),
+                confusion=np.array(stage["confusion"], np.int64),
+                ignored=np.array(stage["ignored"], np.int64),
+            )
+            for stage in stored["stages"]
+        }
+        return Evaluation(part=stored["part"], stages=stages)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it, and the run is scored again") from error

@@ -1,0 +1,267 @@
+"""From runs, or scored folders, to the page."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import maskwright
+
+from ..data.catalog import open_data
+from ..data.io import read_image, read_labels
+from ..data.naming import list_images
+from ..errors import DataError
+from ..files import write_json
+from ..metrics import image_iou
+from ..report import Curve, Picture, Report, Stage, Strip, write_report
+from ..types import Dataset, EvaluationResult
+from .evaluate import (
+    COARSE,
+    change_dict,
+    compare,
+    evaluate_run,
+    find_classes,
+    pair_by_stem,
+    read_prediction,
+    scored_part,
+    stage_names_of,
+    summary,
+)
+from .network import RefinedSegmenter, decide
+from .predict import Predictor
+from .run import RunFolder
+
+STRIPS = 6
+"""Images that are shown with every refinement step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A run with what the page needs of it."""
+
+    folder: RunFolder
+    predictor: Predictor
+    results: Mapping[str, EvaluationResult]
+    part: str
+
+    @property
+    def refined(self) -> bool:
+        """Whether the run has a refiner."""
+        return isinstance(self.predictor.network, RefinedSegmenter)
+
+
+def complete_run(run: Path, *, commands: Sequence[str], device: str = "auto") -> Path:
+    """Score a trained run, add the scores to its `metrics.json`, write its page.
+
+    Returns:
+        The page.
+    """
+    folder = RunFolder(root=run)
+    scored = _score(run, device=device)
+    results = list(scored.results.items())
+    record = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    record["part"] = scored.part
+    record["scores"] = {name: summary(result) for name, result in results}
+    if len(results) > 1:
+        record["change"] = change_dict(compare(results[0][1], results[-1][1]))
+    write_json(folder.metrics, record)
+    report_runs([run], folder.report, commands=commands, device=device)
+    return folder.report
+
+
+def report_runs(
+    runs: Sequence[Path], out: Path, *, commands: Sequence[str], title: str = "", device: str = "auto"
+) -> dict[str, EvaluationResult]:
+    """Write the page that sets runs side by side; the first one is the base that the others are compared with.
+
+    Args:
+        runs: folders of finished runs that were scored on the same images.
+        out: the page.
+        commands: command lines that make it again.
+        title: heading; empty makes one.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        The stages that the page shows, in order.
+    """
+    scored = [_score(run, device=device) for run in runs]
+    shown = _stages(scored)
+    first = scored[0]
+    splits = open_data(first.predictor.model.data)
+    part, dataset = scored_part(splits)
+    pictures = _Pictures(dataset, shown)
+    stages = tuple(Stage(name=name, result=run.results[key]) for name, (run, key) in shown.items())
+    data_name = first.predictor.model.data.name
+    what = f"{len(dataset)} {part} images of {data_name.partition(':')[0]}"
+    write_report(
+        out,
+        Report(
+            title=title or f"{' → '.join(shown)} on {data_name.partition(':')[0]}",
+            summary_subject=what,
+            commands=tuple(commands),
+            facts=_facts(scored, {"training images": str(len(splits.train)), "scored images": what}),
+            curves=tuple(curve for run in scored for curve in _curves(run)),
+            stages=stages,
+            strips=tuple(pictures.strip(name) for name in _chosen(stages))
+            if any(run.refined for run in scored)
+            else (),
+            pictures=pictures.picture,
+            config="\n".join(
+                f"# {run.folder.root.name}\n{run.folder.config.read_text(encoding='utf-8')}" for run in scored
+            ),
+        ),
+    )
+    return {stage.name: stage.result for stage in stages}
+
+
+def report_folders(
+    out: Path,
+    results: Mapping[str, tuple[Path, EvaluationResult]],
+    *,
+    targets: Path,
+    images: Path | None,
+    classes: Path | None,
+    commands: Sequence[str],
+) -> None:
+    """Write the page of scored folders.
+
+    Args:
+        out: the page.
+        results: stage name → (folder of predictions, its counts), the base first.
+        targets: folder of true masks.
+        images: folder of images with the same stems, for display; None shows masks on grey.
+        classes: class table, as in `evaluate_folders`.
+        commands: command lines that make it again.
+    """
+    table = find_classes(targets, classes)
+    pairs = {name: pair_by_stem(folder, targets) for name, (folder, _) in results.items()}
+    image_paths = {path.stem: path for path in list_images(images)} if images is not None else {}
+    num_classes = len(next(iter(results.values()))[1].classes)
+
+    def picture(stem: str) -> Picture:
+        truth_path = next(iter(pairs.values()))[stem][1]
+        truth = table.encode(read_labels(truth_path), path=truth_path)
+        masks = {
+            name: read_prediction(pair[stem][0], table, num_classes=num_classes).astype(np.uint8)
+            for name, pair in pairs.items()
+        }
+        grey = np.full((*truth.shape, 3), 128, np.uint8)
+        return Picture(image=read_image(image_paths[stem]) if stem in image_paths else grey, truth=truth, masks=masks)
+
+    stages = tuple(Stage(name=name, result=result) for name, (_, result) in results.items())
+    write_report(
+        out,
+        Report(
+            title=" → ".join(results),
+            summary_subject=f"{len(stages[0].result.names)} masks of {targets}",
+            commands=tuple(commands),
+            facts=_machine(),
+            curves=(),
+            stages=stages,
+            strips=(),
+            pictures=picture,
+        ),
+    )
+
+
+class _Pictures:
+    """Images, truths and masks of one data set by name; the masks are predicted when they are asked for."""
+
+    def __init__(self, dataset: Dataset, shown: Mapping[str, tuple[ScoredRun, str]]) -> None:
+        self.dataset = dataset
+        self.shown = shown
+        self.index = {name: i for i, name in enumerate(dataset.names)}
+        self.states = lru_cache(maxsize=64)(self._states)
+
+    def picture(self, name: str) -> Picture:
+        sample = self.dataset[self.index[name]]
+        masks = {}
+        for stage, (run, key) in self.shown.items():
+            states = self.states(name, run.folder.root)
+            masks[stage] = states[0] if key == COARSE and run.refined else states[-1]
+        truth = None if sample.target is None else sample.target.numpy()
+        return Picture(image=sample.image.permute(1, 2, 0).numpy(), truth=truth, masks=masks)
+
+    def strip(self, name: str) -> Strip:
+        steps = {
+            stage: self.states(name, run.folder.root)
+            for stage, (run, key) in self.shown.items()
+            if run.refined and key != COARSE
+        }
+        return Strip(name=name, picture=self.picture(name), steps=steps)
+
+    def _states(self, name: str, root: Path) -> list[np.ndarray]:
+        run = next(run for run, _ in self.shown.values() if run.folder.root == root)
+        image = self.dataset[self.index[name]].image.permute(1, 2, 0).numpy()
+        logits = run.predictor.steps(image) if run.refined else run.predictor.logits(image)[None]
+        return [decide(state).to(torch.uint8).numpy() for state in logits]
+
+
+def _score(run: Path, *, device: str) -> ScoredRun:
+    predictor = Predictor.load(run, device=device)
+    evaluation = evaluate_run(run, device=device)
+    results = dict(zip(stage_names_of(predictor), evaluation.stages.values(), strict=True))
+    return ScoredRun(folder=RunFolder(root=run), predictor=predictor, results=results, part=evaluation.part)
+
+
+def _stages(scored: Sequence[ScoredRun]) -> dict[str, tuple[ScoredRun, str]]:
+    """Name the stages of the page: the coarse one of the first refined run (or the plain run that came first), then
+    each run's last one, under the refiner's name where that is unique."""
+    plain = [run for run in scored if not run.refined]
+    stages: dict[str, tuple[ScoredRun, str]] = {}
+    if not plain:
+        stages[COARSE] = (scored[0], COARSE)
+    for run in scored:
+        key = list(run.results)[-1]
+        only_base = not run.refined and len(plain) == 1 and len(scored) > 1
+        name = COARSE if only_base else key
+        stages[run.folder.root.name if name in stages else name] = (run, key)
+    if len({run.part for run in scored}) > 1:
+        raise DataError("the runs were scored on different parts of their data; expected all test or all val")
+    return stages
+
+
+def _chosen(stages: Sequence[Stage]) -> list[str]:
+    """Choose images from all over the range of the last stage's change, most improved and most harmed included."""
+    change = image_iou(stages[-1].result) - image_iou(stages[0].result)
+    order = [i for i in np.argsort(-change, kind="stable") if np.isfinite(change[i])]
+    positions = np.linspace(0, len(order) - 1, min(STRIPS, len(order))).round().astype(int)
+    return [stages[0].result.names[order[p]] for p in dict.fromkeys(positions.tolist())]
+
+
+def _curves(run: ScoredRun) -> list[Curve]:
+    record = json.loads(run.folder.metrics.read_text(encoding="utf-8"))
+    history = record["history"]
+    binary = len(run.predictor.model.classes) == 2
+    val_name = "IoU per image, validation" if binary else "mIoU of the classes present, validation"
+    return [
+        Curve(
+            name=run.folder.root.name,
+            train_loss=tuple(history["train_loss"]),
+            val_score=tuple(history["val_score"]),
+            val_name=val_name,
+        )
+    ]
+
+
+def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, str]:
+    seconds = {}
+    for run in scored:
+        record = json.loads(run.folder.metrics.read_text(encoding="utf-8"))
+        seconds[run.folder.root.name] = sum(record["history"]["seconds"])
+    training = ", ".join(f"{name} {spent / 60:.1f} min" for name, spent in seconds.items())
+    return {"data": scored[0].predictor.model.data.name, **counts, "training time": training, **_machine()}
+
+
+def _machine() -> dict[str, str]:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return {
+        "versions": f"maskwright {maskwright.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, {device}",
+    }
