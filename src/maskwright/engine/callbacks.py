@@ -36,7 +36,7 @@ class SafeCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class History(pl.Callback):
+class EpochRecord(pl.Callback):
     """Loss and validation score of every epoch; part of the checkpoint, so a resumed run has them all."""
 
     def __init__(self) -> None:
@@ -81,12 +81,13 @@ class KeepBest(pl.Callback):
     Args:
         path: the checkpoint that is replaced.
         metadata: what `engine.run` needs to build the network again.
+        beat: validation score that must be exceeded before anything is written.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, metadata: Mapping[str, Any], *, beat: float = -math.inf) -> None:
         self.path = path
         self.metadata = dict(metadata)
-        self.best_score = -math.inf
+        self.best_score = beat
         self.best_epoch = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:

@@ -52,6 +52,11 @@ class RunFolder:
         return self.root / "resume.safetensors"
 
     @property
+    def frozen(self) -> Path:
+        """A refiner's best weights beside the frozen coarse network, while the joint training is not finished."""
+        return self.root / "frozen.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """History and scores; written last, so a run that has it is finished."""
         return self.root / "metrics.json"

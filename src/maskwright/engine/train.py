@@ -5,9 +5,11 @@ Lightning runs the loop. Each training leaves a run folder (see `run`) and resum
 
 import dataclasses
 import logging
+import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,41 @@ from ..progress import say
 from ..refine import build_refiner
 from ..types import Dataset, Splits
 from . import checkpoint
-from .callbacks import History, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
+from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
 from .network import RefinedSegmenter
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config
 from .tasks import RefinerTask, SegmentationTask
 
 SMALLEST_BATCH = 1
+
+History = dict[str, list[float]]
+"""Per epoch `train_loss`, `val_score` and `seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One call of Lightning: what to train on, how, and where the checkpoints go.
+
+    Attributes:
+        train_set: images to learn from.
+        val_set: images that choose the best weights, or None.
+        data: size and augmentation.
+        train: how to train.
+        folder: of the run.
+        metadata: of the model's checkpoint.
+        label: of the progress bar.
+        beat: validation score that must be exceeded before the model's checkpoint is replaced.
+    """
+
+    train_set: Dataset
+    val_set: Dataset | None
+    data: DataConfig
+    train: TrainConfig
+    folder: RunFolder
+    metadata: Mapping[str, Any]
+    label: str
+    beat: float = -math.inf
 
 
 def train_segmenter(
@@ -73,16 +103,16 @@ def train_segmenter(
     metadata = model_metadata(
         "segmenter", classes=classes, data=config.data, precision=config.train.precision, model=config.model
     )
-    history = fit(
-        make_task,
-        splits.train,
-        splits.val,
+    job = Job(
+        train_set=splits.train,
+        val_set=splits.val,
         data=config.data,
         train=config.train,
         folder=folder,
         metadata=metadata,
         label=label,
     )
+    history = fit(make_task, job)
     write_json(folder.metrics, {"history": history})
     return out
 
@@ -138,19 +168,25 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
         model=coarse_config.model,
         refiner=config.refiner,
     )
-    history = fit(
-        make_task,
-        splits.train,
-        splits.val,
+    job = Job(
+        train_set=splits.train,
+        val_set=splits.val,
         data=coarse_config.data,
         train=config.train,
         folder=folder,
         metadata=metadata,
         label=config.refiner.kind,
     )
-    if config.joint_epochs:
-        history = _train_jointly(config, folder, splits, coarse_config.data, make_network, metadata)
+    if not config.joint_epochs:
+        history = fit(make_task, job)
+    else:
+        if not folder.frozen.exists():
+            history = fit(make_task, job)
+            frozen: dict[str, Any] = {**metadata, "history": history}
+            checkpoint.save(folder.frozen, checkpoint.load(folder.model)[0], frozen)
+        history = _train_jointly(config, job, splits.classes, make_network)
     write_json(folder.metrics, {"history": history})
+    folder.frozen.unlink(missing_ok=True)
     return out
 
 
@@ -175,128 +211,90 @@ def train_folds(
 
 
 def _train_jointly(
-    config: RefinerRunConfig,
-    folder: RunFolder,
-    splits: Splits,
-    data: DataConfig,
-    make_network: Callable[[int], RefinedSegmenter],
-    metadata: Mapping[str, Any],
-) -> dict[str, list[float]]:
-    """Fine-tune coarse network and refiner together, starting from the best refiner."""
-    joint = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
-    tensors, _ = checkpoint.load(folder.model)
+    config: RefinerRunConfig, job: Job, classes: Sequence[str], make_network: Callable[[int], RefinedSegmenter]
+) -> History:
+    """Fine-tune coarse network and refiner together, starting from the best refiner; kept where that gets better.
+
+    Returns:
+        The history of both trainings.
+    """
+    tensors, metadata = checkpoint.load(job.folder.frozen)
+    before: Any = metadata["history"]
 
     def make_task(train: TrainConfig) -> SegmentationTask:
         network = make_network(train.seed)
-        checkpoint.load_into(network, tensors, what=str(folder.model))
-        return SegmentationTask(
-            network, classes=splits.classes, config=train, logit_channels=logit_channels(len(splits.classes))
-        )
+        checkpoint.load_into(network, tensors, what=str(job.folder.frozen))
+        return SegmentationTask(network, classes=classes, config=train, logit_channels=logit_channels(len(classes)))
 
-    return fit(
-        make_task,
-        splits.train,
-        splits.val,
-        data=data,
-        train=joint,
-        folder=folder,
-        metadata=metadata,
-        label=f"{config.refiner.kind} jointly",
-    )
+    train = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
+    beat = max(before["val_score"], default=-math.inf)
+    after = fit(make_task, dataclasses.replace(job, train=train, label=f"{job.label} jointly", beat=beat))
+    return {name: before[name] + after[name] for name in after}
 
 
-def fit(
-    make_task: Callable[[TrainConfig], SegmentationTask],
-    train_set: Dataset,
-    val_set: Dataset | None,
-    *,
-    data: DataConfig,
-    train: TrainConfig,
-    folder: RunFolder,
-    metadata: Mapping[str, Any],
-    label: str,
-) -> dict[str, list[float]]:
+def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> History:
     """Run one training to its end; where memory runs out, again with half the batch.
 
     Args:
         make_task: builds the task anew for a training configuration.
-        train_set: images to learn from.
-        val_set: images that choose the best weights, or None.
-        data: size and augmentation.
-        train: how to train.
-        folder: where the checkpoints go.
-        metadata: of the model's checkpoint.
-        label: of the progress bar.
+        job: everything else.
 
     Returns:
         Per epoch `train_loss`, `val_score` and `seconds`.
     """
-    sweep_temporary(folder.root)
+    sweep_temporary(job.folder.root)
     while True:
         try:
-            return _fit_once(
-                make_task(train),
-                train_set,
-                val_set,
-                data=data,
-                train=train,
-                folder=folder,
-                metadata=metadata,
-                label=label,
-            )
+            return _fit_once(make_task(job.train), job)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise _named(error) from error
-            if train.batch_size <= SMALLEST_BATCH:
+            if job.train.batch_size <= SMALLEST_BATCH:
                 raise TrainingError(
-                    f"out of memory with one image per batch; lower data.size (now {data.size}) or "
-                    "choose a smaller model"
+                    f"out of memory with one image per batch; lower data.size (now {job.data.size}) or choose a "
+                    "smaller model"
                 ) from error
-        train = dataclasses.replace(train, batch_size=max(train.batch_size // 2, SMALLEST_BATCH))
-        folder.resume.unlink(missing_ok=True)
-        folder.log(f"out of memory; starting again with batches of {train.batch_size}")
-        say(f"out of memory; starting again with batches of {train.batch_size}")
+        job = dataclasses.replace(job, train=dataclasses.replace(job.train, batch_size=job.train.batch_size // 2))
+        job.folder.resume.unlink(missing_ok=True)
+        job.folder.log(f"out of memory; starting again with batches of {job.train.batch_size}")
+        say(f"out of memory; starting again with batches of {job.train.batch_size}")
 
 
-def _fit_once(
-    task: SegmentationTask,
-    train_set: Dataset,
-    val_set: Dataset | None,
-    *,
-    data: DataConfig,
-    train: TrainConfig,
-    folder: RunFolder,
-    metadata: Mapping[str, Any],
-    label: str,
-) -> dict[str, list[float]]:
+def _fit_once(task: SegmentationTask, job: Job) -> History:
+    train, folder, size = job.train, job.folder, job.data.size
     if train.channels_last:
         task = task.to(memory_format=torch.channels_last)
-    history = History()
-    callbacks: list[pl.Callback] = [history, KeepBest(folder.model, metadata), ShowProgress(label)]
-    if train.patience and val_set is not None:
+    record = EpochRecord()
+    callbacks: list[pl.Callback] = [
+        record,
+        KeepBest(folder.model, job.metadata, beat=job.beat),
+        ShowProgress(job.label),
+    ]
+    if train.patience and job.val_set is not None:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=train.patience))
     # Last, so that what it saves holds the others' state of the same moment.
     callbacks.append(Resumable(folder.resume, minutes=train.checkpoint_minutes))
     loader = TrainingLoader(
-        TrainingData(train_set, size=data.size, augmentation=build_augmentation(data.augment), seed=train.seed),
+        TrainingData(job.train_set, size=size, augmentation=build_augmentation(job.data.augment), seed=train.seed),
         batch_size=train.batch_size,
         workers=train.workers,
         seed=train.seed,
     )
-    val_loader = scoring_loader(val_set, size=data.size, batch_size=train.batch_size) if val_set is not None else None
+    val_loader = None
+    if job.val_set is not None:
+        val_loader = scoring_loader(job.val_set, size=size, batch_size=train.batch_size)
     resume = str(folder.resume) if folder.resume.exists() else None
-    folder.log(f"{label}: {'resume' if resume else 'start'}, {len(train_set)} images, {train.epochs} epochs")
+    folder.log(f"{job.label}: {'resume' if resume else 'start'}, {len(job.train_set)} images, {train.epochs} epochs")
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=train.epochs,
-            accelerator=train.device if train.device != "cuda" else "gpu",
+            accelerator="gpu" if train.device == "cuda" else train.device,
             devices=1,
             precision="bf16-mixed" if train.precision == "bf16" else "32-true",
             gradient_clip_val=train.gradient_clip or None,
             callbacks=callbacks,
             plugins=[SafeCheckpointIO()],
             logger=TensorBoardLogger(folder.root, name="", version="tensorboard"),
-            log_every_n_steps=1,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -305,8 +303,8 @@ def _fit_once(
         )
         trainer.fit(task, loader, val_loader, ckpt_path=resume, weights_only=False)
     folder.resume.unlink(missing_ok=True)
-    folder.log(f"{label}: finished")
-    return {"train_loss": history.train_loss, "val_score": history.val_score, "seconds": history.seconds}
+    folder.log(f"{job.label}: finished")
+    return {"train_loss": record.train_loss, "val_score": record.val_score, "seconds": record.seconds}
 
 
 @contextmanager
