@@ -82,6 +82,8 @@ class EncoderDecoder(nn.Module):
         self, in_channels: int, out_channels: int, *, width: int, levels: int, upsampling: str = "transposed"
     ) -> None:
         super().__init__()
+        if width < 1 or levels < 1:
+            raise ValueError(f"width and levels must be at least 1, got {width} and {levels}")
         widths = [width * 2**level for level in range(levels)]
         self.stride = 2 ** (levels - 1)
         self.stem = DoubleConv(in_channels, widths[0])

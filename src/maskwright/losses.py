@@ -4,7 +4,7 @@ Binary logits (C = 1) go through a sigmoid, others through a softmax; the loss d
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -118,6 +118,8 @@ class SegmentationLoss(nn.Module):
         if wrong in terms:
             right = "bce" if logit_channels == 1 else "cross_entropy"
             raise ConfigError(f"train.loss {wrong!r} does not fit {logit_channels} logit channel(s); use {right!r}")
+        if resize not in get_args(Resize):
+            raise ConfigError(f"train.label_resize must be {' or '.join(get_args(Resize))}; got {resize!r}")
         self.terms = dict(terms)
         self.resize = resize
 

@@ -6,6 +6,7 @@ run was stopped, so a resumed run repeats the uninterrupted one bit for bit.
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,8 +65,20 @@ def _truth(sample: Sample) -> Tensor:
     return sample.target
 
 
+def _prepare_training(sample: Sample, *, size: int) -> tuple[Tensor, Tensor]:
+    image, target = resize_pair(sample.image, _truth(sample), size)
+    assert target is not None
+    return image, target
+
+
+def _prepare_scoring(sample: Sample, *, size: int) -> tuple[Tensor, Tensor, str]:
+    return resize_pair(sample.image, None, size)[0], _truth(sample), sample.name
+
+
 def _bytes_each(dataset: Dataset, size: int) -> int:
     """Estimate of a prepared sample's memory from the network's size, or from the first image's own."""
+    if len(dataset) == 0:
+        raise DataError("a part of the data holds no image; expected at least one")
     pixels = size * size if size else dataset[0].image[0].numel()
     return 4 * pixels
 
@@ -81,9 +94,7 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
     """
 
     def __init__(self, dataset: Dataset, *, size: int, augmentation: v2.Transform | None, seed: int) -> None:
-        self.prepared = _Prepared(
-            dataset, lambda s: resize_pair(s.image, _truth(s), size), bytes_each=_bytes_each(dataset, size)
-        )
+        self.prepared = _Prepared(dataset, partial(_prepare_training, size=size), bytes_each=_bytes_each(dataset, size))
         self.augmentation = augmentation
         self.seed = seed
 
@@ -93,7 +104,6 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
     def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
         epoch, index = where
         image, target = self.prepared[index]
-        assert target is not None
         if self.augmentation is not None:
             seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0])
             image, target = augment(self.augmentation, image, target, seed=seed)
@@ -110,9 +120,7 @@ class ScoringData(torch_data.Dataset[tuple[Tensor, Tensor, str]]):
 
     def __init__(self, dataset: Dataset, *, size: int) -> None:
         self.prepared = _Prepared(
-            dataset,
-            lambda s: (resize_pair(s.image, None, size)[0], _truth(s), s.name),
-            bytes_each=2 * _bytes_each(dataset, size),
+            dataset, partial(_prepare_scoring, size=size), bytes_each=2 * _bytes_each(dataset, size)
         )
 
     def __len__(self) -> int:
@@ -157,8 +165,6 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
     """
 
     def __init__(self, dataset: TrainingData, *, batch_size: int, workers: int, seed: int) -> None:
-        if len(dataset) == 0:
-            raise DataError("the training part holds no image")
         self.batches = EpochBatches(len(dataset), batch_size=batch_size, seed=seed)
         super().__init__(
             dataset,

@@ -5,6 +5,7 @@ The file holds `train_images`, `train_masks`, `test_images`, `test_masks`, each 
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ def open_multidigit(path: Path) -> Splits:
     Raises:
         DataError: no such file, not an npz, arrays that are missing or do not fit together.
     """
+    damage = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves the file open where its content is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in PARTS if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except damage as error:
         raise DataError(
             f"{path} is not a readable .npz file ({error}); expected one with {', '.join(PARTS)}"
         ) from error
@@ -34,10 +37,10 @@ def open_multidigit(path: Path) -> Splits:
         raise DataError(f"{path} lacks {', '.join(missing)}; expected {', '.join(PARTS)}")
     for part in ("train", "test"):
         images, masks = arrays[f"{part}_images"], arrays[f"{part}_masks"]
-        if images.dtype != np.uint8 or images.ndim != 3 or images.shape != masks.shape:
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape != masks.shape or masks.dtype.kind not in "iu":
             raise DataError(
                 f"{path}: {part}_images is {images.dtype} {images.shape}, {part}_masks {masks.dtype} "
-                f"{masks.shape}; expected uint8 (N, H, W), the same for both"
+                f"{masks.shape}; expected uint8 images and integer masks, both (N, H, W)"
             )
         labels = np.unique(masks)
         if wrong := [int(v) for v in labels if not 0 <= v < len(CLASSES)]:

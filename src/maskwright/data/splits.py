@@ -43,9 +43,7 @@ def hold_out(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Subset, S
 def fold_of_each(count: int, folds: int, *, seed: int) -> np.ndarray:
     """Return the fold of each sample, int64 (count,), values 0..folds − 1, sizes that differ by one at most."""
     if not 2 <= folds <= count:
-        raise ConfigError(
-            f"refine_train.folds must be between 2 and the number of training images ({count}); got {folds}"
-        )
+        raise ConfigError(f"folds must be between 2 and the number of training images ({count}); got {folds}")
     fold = np.empty(count, np.int64)
     fold[np.random.default_rng(seed).permutation(count)] = np.arange(count) % folds
     return fold

@@ -65,7 +65,9 @@ def resize_pair(image: Tensor, target: Tensor | None, size: int) -> tuple[Tensor
         return image, target
     resized: Tensor = v2.functional.resize(tv_tensors.Image(image), [size, size], antialias=True)
     if target is not None:
-        target = v2.functional.resize(tv_tensors.Mask(target[None]), [size, size])[0].as_subclass(Tensor)
+        # torchvision's own choice for masks, "nearest", takes each output pixel's corner and so shifts the labels.
+        nearest = v2.InterpolationMode.NEAREST_EXACT
+        target = v2.functional.resize_image(target[None], [size, size], interpolation=nearest)[0]
     return resized.as_subclass(Tensor), target
 
 

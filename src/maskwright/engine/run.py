@@ -107,6 +107,10 @@ def prepare_folder(folder: RunFolder, config: Any) -> None:
     # Compared as settings, not as text: a version that adds a setting with a default still resumes older runs.
     if folder.config.is_file() and read_config(folder, type(config)) != config:
         raise ConfigError(f"{folder.root} holds a run with another configuration; choose another --out, or delete it")
+    if not folder.config.is_file():
+        # What stands here without its configuration is a leftover that nobody could say how to go on with.
+        for leftover in (folder.resume, folder.frozen, folder.metrics):
+            leftover.unlink(missing_ok=True)
     write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
 
 

@@ -88,10 +88,11 @@ def train_segmenter(
         Terminated: SIGTERM or Ctrl-C; the state was saved.
     """
     folder = RunFolder(root=out)
+    # Before anything is written, so that a wrong data set leaves no folder behind.
+    splits = splits or open_data(config.data)
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
-    splits = splits or open_data(config.data)
     classes = splits.classes
     channels = logit_channels(len(classes))
 
@@ -132,11 +133,11 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
         ConfigError, DataError, TrainingError, Terminated: as `train_segmenter`.
     """
     folder = RunFolder(root=out)
+    coarse_folder = RunFolder(root=Path(config.coarse))
+    coarse = load_model(coarse_folder.root)
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
-    coarse_folder = RunFolder(root=Path(config.coarse))
-    coarse = load_model(coarse_folder.root)
     coarse_config = read_config(coarse_folder, SegmenterRunConfig)
     splits = open_data(coarse_config.data)
     fold_runs, fold_of = train_folds(coarse_config, coarse_folder, splits, folds=config.folds)

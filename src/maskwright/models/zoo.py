@@ -4,7 +4,7 @@ import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import segmentation_models_pytorch as smp
 from torch import nn
@@ -50,6 +50,12 @@ class ModelConfig:
     name: str = "unet"
     pretrained: Pretrained = "none"
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pretrained not in get_args(Pretrained):
+            raise ConfigError(
+                f"model.pretrained must be one of {', '.join(get_args(Pretrained))}; got {self.pretrained!r}"
+            )
 
 
 def logit_channels(num_classes: int) -> int:
@@ -106,10 +112,15 @@ def _build_smp(config: ModelConfig, channels: int) -> Segmenter:
             f"model {config.name!r} names no encoder; write it as smp:ARCHITECTURE/ENCODER, "
             "for instance smp:Unet/resnet34"
         )
-    hub_weights = "imagenet" if config.pretrained == "imagenet" else None
+    # smp wants `True` for timm's universal encoders, which have one set of weights, and a name for its own.
+    hub_weights: str | bool = True if encoder.startswith("tu-") else "imagenet"
     try:
         net = smp.create_model(
-            architecture, encoder_name=encoder, encoder_weights=hub_weights, classes=channels, **config.options
+            architecture,
+            encoder_name=encoder,
+            encoder_weights=hub_weights if config.pretrained == "imagenet" else None,
+            classes=channels,
+            **config.options,
         )
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"segmentation-models-pytorch cannot build {config.name!r}: {error}") from error

@@ -1,0 +1,1 @@
+"""Kernels that know tensors and nothing of images."""

@@ -53,6 +53,8 @@ def probabilities_and_entropy(logits: Float[Tensor, "n c h w"]) -> tuple[Tensor,
         both = torch.cat((probabilities, 1 - probabilities), dim=1)
     else:
         probabilities = both = logits.softmax(1)
+    # Away from 0, where a sigmoid or softmax saturates: there the gradient of p·log p is not finite.
+    both = both.clamp_min(torch.finfo(both.dtype).tiny)
     entropy = torch.special.entr(both).sum(1, keepdim=True) / math.log(both.shape[1])
     return probabilities, entropy
 

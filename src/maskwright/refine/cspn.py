@@ -4,7 +4,7 @@ Departs from the paper in: logits are propagated instead of depth; a neighbour o
 others are normalised without it, so a constant mask stays constant up to the border; the normalisation is a choice.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -40,8 +40,10 @@ def cspn(
         Refined logits in the shape of `logits`; with `return_steps` (steps + 1, N, C, H, W), h0 first.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: shapes that do not fit together, an unknown form.
     """
+    if form not in get_args(CSPNForm):
+        raise ValueError(f"form must be one of {', '.join(get_args(CSPNForm))}; got {form!r}")
     offsets = neighbour_offsets(kernel_of(logits, affinity))
     with torch.autocast(logits.device.type, enabled=False):
         coarse, affinity = float_logits(logits), float_logits(affinity)
@@ -60,8 +62,7 @@ def _normalise(affinity: Tensor, inside: Tensor, form: CSPNForm) -> Tensor:
         return with_centre.softmax(1)[:, 1:]
     affinity = affinity * inside
     total = affinity.abs().sum(1, keepdim=True)
-    floor = 1.0 if form == "bounded" else torch.finfo(total.dtype).tiny
-    return affinity / total.clamp_min(floor)
+    return affinity / (total.clamp_min(1) if form == "bounded" else total.masked_fill(total == 0, 1))
 
 
 class CSPN(nn.Module):

@@ -4,7 +4,7 @@ Departs from the paper in: logits are propagated instead of depth; a neighbour o
 quotient S' keeps the weights of a step at Σ|w| = 1 whatever the attention, so a mask does not fade.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,9 @@ from ..ops.propagation import inside_image, neighbour_offsets, neighbour_sum, ri
 from .affinity import AffinityNet, float_logits, kernel_of
 
 DySPNForm = Literal["signed", "softmax"]
+
+SMALLEST_CENTRE = 1e-6
+"""Floor of the centre's attention: where all attentions underflow, a pixel keeps its state instead of fading to 0."""
 
 
 def dyspn(
@@ -45,11 +48,14 @@ def dyspn(
         Refined logits in the shape of `logits`; with `return_steps` (steps + 1, N, C, H, W), h0 first.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: shapes that do not fit together, an unknown form.
     """
+    if form not in get_args(DySPNForm):
+        raise ValueError(f"form must be one of {', '.join(get_args(DySPNForm))}; got {form!r}")
     kernel_size = kernel_of(logits, affinity)
     offsets, rings = neighbour_offsets(kernel_size), ring_offsets(kernel_size)
-    expected = (logits.shape[0], max(steps, attention.shape[1]), len(rings) + 1, *logits.shape[-2:])
+    given = attention.shape[1] if attention.ndim == 5 else 0
+    expected = (logits.shape[0], max(steps, given), len(rings) + 1, *logits.shape[-2:])
     if attention.shape != expected:
         raise ValueError(
             f"attention is {tuple(attention.shape)}, expected {expected} for {steps} steps of "
@@ -58,19 +64,22 @@ def dyspn(
     with torch.autocast(logits.device.type, enabled=False):
         coarse, gate = float_logits(logits), float_logits(attention).sigmoid()
         weights = _weights(float_logits(affinity), inside_image(logits.shape[-2:], offsets, logits.device), form)
+        # Numerator and denominator are divided by Σ|w| where that exceeds 1, so that neither overflows.
+        scale = weights.abs().sum(1, keepdim=True).clamp_min(1)
+        weights = weights / scale
         ring_weights = [weights[:, list(ring)] for ring in rings]
         sums = torch.stack([ring.sum(1) for ring in ring_weights], dim=1)
         magnitudes = torch.stack([ring.abs().sum(1) for ring in ring_weights], dim=1)
         states = [coarse]
         for step in range(steps):
-            pi, centre = gate[:, step, :-1], gate[:, step, -1:]
+            pi, centre = gate[:, step, :-1], (gate[:, step, -1:] / scale).clamp_min(SMALLEST_CENTRE)
             total = (pi * magnitudes).sum(1, keepdim=True) + centre
             from_coarse = (pi * (magnitudes - sums)).sum(1, keepdim=True)
             moved = centre * states[-1] + from_coarse * coarse
             for r, ring in enumerate(rings):
                 gathered = neighbour_sum(states[-1], ring_weights[r], [offsets[k] for k in ring])
                 moved = moved + pi[:, r : r + 1] * gathered
-            states.append(moved / total.clamp_min(torch.finfo(total.dtype).tiny))
+            states.append(moved / total)
     return torch.stack(states) if return_steps else states[-1]
 
 

@@ -1,0 +1,110 @@
+"""Slow, obviously right float64 versions of the propagation: explicit loops over pixels, neighbours and steps.
+
+They share no code with the package and take the formulas word by word, so that its operators can be compared with them.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Outer, middle, inner ring of a 7×7 neighbourhood, index 7·row + column; the centre is 24.
+RINGS_7X7 = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 20, 21, 27, 28, 34, 35, 41, 42, 43, 44, 45, 46, 47, 48),
+    (8, 9, 10, 11, 12, 15, 19, 22, 26, 29, 33, 36, 37, 38, 39, 40),
+    (16, 17, 18, 23, 25, 30, 31, 32),
+)
+
+
+def neighbours(kernel_size: int) -> list[tuple[int, int]]:
+    """Offsets (row, column) of the neighbours, row by row, in each row from left to right, the centre left out."""
+    radius = kernel_size // 2
+    found = []
+    for row in range(kernel_size):
+        for column in range(kernel_size):
+            if (row, column) != (radius, radius):
+                found.append((row - radius, column - radius))
+    return found
+
+
+def neighbour_sum(state: Array, weights: Array, offsets: list[tuple[int, int]]) -> Array:
+    """Σ_k weights[k](i) · state(i + offsets[k]), neighbours outside the image left out."""
+    total = np.zeros(state.shape)
+    for n, y, x in _pixels(state):
+        for k, v, u in _inside(state, y, x, offsets):
+            total[n, :, y, x] += weights[n, k, y, x] * state[n, :, v, u]
+    return total
+
+
+def cspn(logits: Array, affinity: Array, steps: int, form: str) -> Array:
+    """All states, (steps + 1, N, C, H, W), of h ← Σ w·h + (1 − Σ w)·h0."""
+    offsets = neighbours(math.isqrt(affinity.shape[1] + 1))
+    states = [logits]
+    for _ in range(steps):
+        new = np.zeros(logits.shape)
+        for n, y, x in _pixels(logits):
+            around = list(_inside(logits, y, x, offsets))
+            weights = _cspn_weights([affinity[n, k, y, x] for k, _, _ in around], form)
+            new[n, :, y, x] = (1 - sum(weights)) * logits[n, :, y, x]
+            for weight, (_, v, u) in zip(weights, around, strict=True):
+                new[n, :, y, x] += weight * states[-1][n, :, v, u]
+        states.append(new)
+    return np.stack(states)
+
+
+def dyspn(logits: Array, affinity: Array, attention: Array, steps: int, form: str) -> Array:
+    """All states, (steps + 1, N, C, H, W), of h ← [Σ_r π_r Σ w·h + π_c·h + (S' − S)·h0] / S'."""
+    kernel_size = math.isqrt(affinity.shape[1] + 1)
+    offsets = neighbours(kernel_size)
+    gate = 1 / (1 + np.exp(-attention))
+    states = [logits]
+    for step in range(steps):
+        new = np.zeros(logits.shape)
+        for n, y, x in _pixels(logits):
+            around = list(_inside(logits, y, x, offsets))
+            weights = _dyspn_weights([affinity[n, k, y, x] for k, _, _ in around], form)
+            centre = gate[n, step, -1, y, x]
+            moved = centre * states[-1][n, :, y, x]
+            signed_sum = absolute_sum = centre
+            for weight, (k, v, u) in zip(weights, around, strict=True):
+                pi = gate[n, step, kernel_size // 2 - max(abs(offsets[k][0]), abs(offsets[k][1])), y, x]
+                moved = moved + pi * weight * states[-1][n, :, v, u]
+                signed_sum += pi * weight
+                absolute_sum += pi * abs(weight)
+            new[n, :, y, x] = (moved + (absolute_sum - signed_sum) * logits[n, :, y, x]) / absolute_sum
+        states.append(new)
+    return np.stack(states)
+
+
+def _pixels(maps: Array) -> Iterator[tuple[int, int, int]]:
+    for n in range(maps.shape[0]):
+        for y in range(maps.shape[2]):
+            for x in range(maps.shape[3]):
+                yield n, y, x
+
+
+def _inside(maps: Array, y: int, x: int, offsets: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Channel, row and column of each neighbour of pixel (y, x) that lies inside the image."""
+    for k, (dy, dx) in enumerate(offsets):
+        if 0 <= y + dy < maps.shape[2] and 0 <= x + dx < maps.shape[3]:
+            yield k, y + dy, x + dx
+
+
+def _cspn_weights(affinities: list[float], form: str) -> list[float]:
+    if form == "softmax":
+        total = 1 + sum(math.exp(g) for g in affinities)  # 1 = e⁰, the centre's
+        return [math.exp(g) / total for g in affinities]
+    total = sum(abs(g) for g in affinities)
+    if form == "bounded":
+        total = max(1.0, total)
+    return [g / total if total > 0 else 0.0 for g in affinities]
+
+
+def _dyspn_weights(affinities: list[float], form: str) -> list[float]:
+    if form == "softmax":
+        total = sum(math.exp(g) for g in affinities)
+        return [math.exp(g) / total for g in affinities]
+    return affinities
