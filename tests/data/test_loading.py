@@ -17,7 +17,7 @@ from maskwright.data.loading import (
     collate_training,
     scoring_loader,
 )
-from maskwright.data.transforms import AugmentConfig, build_augmentation, resize_pair
+from maskwright.data.transforms import AugmentConfig, resize_pair
 from maskwright.errors import DataError
 from maskwright.types import Sample
 
@@ -65,8 +65,8 @@ def sizes(*shapes: tuple[int, int], truth: bool = True) -> Listed:
 
 
 def loader(*, workers: int = 0, seed: int = 0, batch_size: int = 2, augmented: bool = True) -> TrainingLoader:
-    augmentation = build_augmentation(AugmentConfig(horizontal_flip=True, rotation=40, color=0.2))
-    data = TrainingData(dataset(), size=8, augmentation=augmentation if augmented else None, seed=seed)
+    augmentation = AugmentConfig(horizontal_flip=True, rotation=40, color=0.2)
+    data = TrainingData(dataset(), size=8, augmentation=augmentation if augmented else AugmentConfig(), seed=seed)
     return TrainingLoader(data, batch_size=batch_size, workers=workers, seed=seed)
 
 
@@ -171,7 +171,7 @@ def test_samples_are_the_same_with_and_without_the_memory_cache(monkeypatch: pyt
 
 def test_training_data_can_be_sent_to_workers_that_are_not_forked() -> None:
     # macOS, Windows, and Linux from Python 3.14 on start workers afresh and send them the data set.
-    augmentation = build_augmentation(AugmentConfig(rotation=40, crop=6))
+    augmentation = AugmentConfig(rotation=40, crop=6)
     data = TrainingData(dataset(), size=8, augmentation=augmentation, seed=0)
     sent = pickle.loads(pickle.dumps(data))
     for one, other in zip(data[(1, 2)], sent[(1, 2)], strict=True):
@@ -179,24 +179,24 @@ def test_training_data_can_be_sent_to_workers_that_are_not_forked() -> None:
 
 
 def test_sizes_that_differ_are_named_and_a_common_size_cures_it() -> None:
-    data = TrainingData(sizes((4, 6), (5, 6)), size=0, augmentation=None, seed=0)
+    data = TrainingData(sizes((4, 6), (5, 6)), size=0, augmentation=AugmentConfig(), seed=0)
     with pytest.raises(DataError, match=r"6×4, 6×5.*data.size") as caught:
         collate_training([data[(0, 0)], data[(0, 1)]])
     assert "data.augment.crop" in str(caught.value)
     assert collate_training([data[(0, 0)]]).images.shape == (1, 3, 4, 6)
-    squared = TrainingData(sizes((4, 6), (5, 6)), size=8, augmentation=None, seed=0)
+    squared = TrainingData(sizes((4, 6), (5, 6)), size=8, augmentation=AugmentConfig(), seed=0)
     assert collate_training([squared[(0, 0)], squared[(0, 1)]]).images.shape == (2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("size", [0, 8])
 def test_no_image_to_train_on_is_an_error(size: int) -> None:
     with pytest.raises(DataError, match="no image"):
-        TrainingLoader(TrainingData(dataset(0), size=size, augmentation=None, seed=0), batch_size=2, workers=0, seed=0)
+        TrainingLoader(TrainingData(dataset(0), size=size, augmentation=AugmentConfig(), seed=0), batch_size=2, workers=0, seed=0)
 
 
 def test_an_image_without_a_mask_is_named() -> None:
     with pytest.raises(DataError, match="4x6 has no mask"):
-        TrainingData(sizes((4, 6), truth=False), size=0, augmentation=None, seed=0)[(0, 0)]
+        TrainingData(sizes((4, 6), truth=False), size=0, augmentation=AugmentConfig(), seed=0)[(0, 0)]
     with pytest.raises(DataError, match="4x6 has no mask"):
         list(scoring_loader(sizes((4, 6), truth=False), size=0, batch_size=1))
 
@@ -212,3 +212,22 @@ def test_scoring_keeps_order_names_and_the_truth_s_own_size(size: int, shapes: l
     assert [tuple(target.shape) for batch in batches for target in batch.targets] == [(4, 6), (5, 3), (1, 1)]
     for batch in batches:
         torch.testing.assert_close(batch.images, torch.full_like(batch.images, 0.2))
+
+
+def test_pasted_objects_come_from_the_same_group() -> None:
+    """Each image shows its own index as its label; what a paste brings in must carry a label of the same group."""
+    count = 12
+    images = np.zeros((count, 8, 8), np.uint8)
+    targets = np.zeros((count, 8, 8), np.uint8)
+    for i in range(count):
+        targets[i, i % 8] = i + 1
+    dataset = ArrayDataset(images, targets, classes=[str(c) for c in range(count + 1)], prefix="image")
+    groups = np.arange(count) % 3
+    data = TrainingData(dataset, size=0, augmentation=AugmentConfig(paste=1.0), seed=0, groups=groups)
+    seen = set()
+    for epoch in range(4):
+        for index in range(count):
+            labels = np.setdiff1d(data[epoch, index][1].numpy(), [0]) - 1
+            assert {int(groups[label]) for label in labels} == {int(groups[index])}
+            seen.add(len(labels))
+    assert seen == {1, 2}

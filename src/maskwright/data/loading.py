@@ -12,13 +12,13 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import data as torch_data
-from torchvision.transforms import v2
 
 from ..errors import DataError
 from ..types import Dataset, Sample
-from .transforms import augment, resize_pair
+from .transforms import AugmentConfig, augment, build_augmentation, paste_objects, resize_pair
 
 CACHE_BYTES = 2**30
 """Prepared samples are kept in memory while the whole data set is estimated to fit in so much."""
@@ -89,13 +89,25 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
     Args:
         dataset: with a truth for every image.
         size: side of the square that images and label maps are resized to, pixels; 0 keeps their size.
-        augmentation: from `build_augmentation`.
+        augmentation: random changes.
         seed: of the augmentation.
+        groups: group of each sample; objects are pasted within a group only. The folds of out-of-fold training are
+            such groups: a network must not have seen what is pasted into an image that it never saw.
     """
 
-    def __init__(self, dataset: Dataset, *, size: int, augmentation: v2.Transform | None, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        size: int,
+        augmentation: AugmentConfig,
+        seed: int,
+        groups: NDArray[np.int64] | None = None,
+    ) -> None:
         self.prepared = _Prepared(dataset, partial(_prepare_training, size=size), bytes_each=_bytes_each(dataset, size))
-        self.augmentation = augmentation
+        self.transform = build_augmentation(augmentation)
+        self.paste = augmentation.paste
+        self.groups = np.zeros(len(dataset), np.int64) if groups is None else groups
         self.seed = seed
 
     def __len__(self) -> int:
@@ -103,11 +115,20 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
 
     def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
         epoch, index = where
-        image, target = self.prepared[index]
-        if self.augmentation is not None:
-            seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0])
-            image, target = augment(self.augmentation, image, target, seed=seed)
+        generator = np.random.default_rng([self.seed, epoch, index])
+        image, target = self._augmented(index, generator)
+        if generator.random() < self.paste:
+            partner = generator.choice(np.flatnonzero(self.groups == self.groups[index]))
+            other, other_target = self._augmented(int(partner), generator)
+            if other.shape == image.shape:
+                image, target = paste_objects(image, target, other, other_target)
         return image, target, index
+
+    def _augmented(self, index: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        image, target = self.prepared[index]
+        if self.transform is None:
+            return image, target
+        return augment(self.transform, image, target, seed=int(generator.integers(2**63)))
 
 
 class ScoringData(torch_data.Dataset[tuple[Tensor, Tensor, str]]):

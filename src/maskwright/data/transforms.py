@@ -32,6 +32,8 @@ class AugmentConfig:
         elastic: strength of a smooth random deformation, half of the time (Simard et al. 2003; torchvision's `alpha`
             with sigma 5: 50 moves a pixel of a 64×64 image by about one pixel).
         color: brightness, contrast and saturation changed by a factor in [1 − color, 1 + color].
+        paste: probability that the labelled objects of another training image, itself augmented, are pasted on top
+            (copy-paste, Ghiasi et al. 2021): more objects per image, and more that overlap.
         crop: random square of so many pixels, after the other geometric changes.
         interpolation: of the image in rotation, scale, shear and elastic deformation; `nearest` where the label is a
             function of the pixel's own value, as with digits, so image and label keep moving together.
@@ -45,11 +47,12 @@ class AugmentConfig:
     shear: float = 0.0
     elastic: float = 0.0
     color: float = 0.0
+    paste: float = 0.0
     crop: int = 0
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self) -> None:
-        for name, upper in {"rotation": 180, "shift": 1, "scale": 0.99, "shear": 89, "color": 1}.items():
+        for name, upper in {"rotation": 180, "shift": 1, "scale": 0.99, "shear": 89, "color": 1, "paste": 1}.items():
             if not 0 <= getattr(self, name) <= upper:
                 raise ConfigError(f"data.augment.{name} must be between 0 and {upper}, got {getattr(self, name)}")
         if self.interpolation not in ("bilinear", "nearest"):
@@ -98,6 +101,19 @@ def build_augmentation(config: AugmentConfig) -> v2.Transform | None:
     if config.color:
         steps.append(v2.ColorJitter(brightness=config.color, contrast=config.color, saturation=config.color))
     return v2.Compose(steps) if steps else None
+
+
+def paste_objects(image: Tensor, target: Tensor, other: Tensor, other_target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pair with every object pixel of the other pair (neither background nor ignored) laid on top.
+
+    Args:
+        image: uint8 (3, H, W).
+        target: uint8 (H, W).
+        other: an image of the same size.
+        other_target: its label map.
+    """
+    objects = (other_target != 0) & (other_target != IGNORE_INDEX)
+    return torch.where(objects, other, image), torch.where(objects, other_target, target)
 
 
 def augment(transform: v2.Transform, image: Tensor, target: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..data.catalog import DataConfig, open_data
 from ..data.loading import TrainingData, TrainingLoader, scoring_loader
 from ..data.splits import Subset, fold_of_each
-from ..data.transforms import build_augmentation
 from ..errors import TrainingError
 from ..files import sweep_temporary, write_json
 from ..models import Segmenter, build, logit_channels
@@ -55,6 +55,7 @@ class Job:
         metadata: of the model's checkpoint.
         label: of the progress bar.
         beat: validation score that must be exceeded before the model's checkpoint is replaced.
+        folds: fold of each training image where coarse masks are out-of-fold; see `TrainingData`.
     """
 
     train_set: Dataset
@@ -65,6 +66,7 @@ class Job:
     metadata: Mapping[str, Any]
     label: str
     beat: float = -math.inf
+    folds: NDArray[np.int64] | None = None
 
 
 def train_segmenter(
@@ -155,7 +157,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
         return RefinerTask(
             make_network(train.seed),
             fold_networks=[n for n in fold_networks if isinstance(n, Segmenter)],
-            fold_of=fold_of,
+            fold_of=torch.from_numpy(fold_of),
             classes=splits.classes,
             config=train,
             logit_channels=channels,
@@ -176,6 +178,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
         train=config.train,
         folder=folder,
         metadata=metadata,
+        folds=fold_of,
         label=config.refiner.kind,
     )
     if not config.joint_epochs:
@@ -193,7 +196,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
 
 def train_folds(
     config: SegmenterRunConfig, coarse: RunFolder, splits: Splits, *, folds: int
-) -> tuple[list[Path], Tensor]:
+) -> tuple[list[Path], NDArray[np.int64]]:
     """Train one network per fold on the other folds' images, as the coarse run was trained; finished ones are kept.
 
     The validation images choose the best weights of every fold, as they did for the coarse run.
@@ -208,7 +211,7 @@ def train_folds(
         run = coarse.folds / f"{fold + 1}-of-{folds}"
         part = Splits(train=rest, val=splits.val, test=None)
         runs.append(train_segmenter(config, run, splits=part, label=f"fold {fold + 1} of {folds}"))
-    return runs, torch.from_numpy(fold_of)
+    return runs, fold_of
 
 
 def _train_jointly(
@@ -229,7 +232,7 @@ def _train_jointly(
 
     train = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
     beat = max(before["val_score"], default=-math.inf)
-    after = fit(make_task, dataclasses.replace(job, train=train, label=f"{job.label} jointly", beat=beat))
+    after = fit(make_task, dataclasses.replace(job, train=train, label=f"{job.label} jointly", beat=beat, folds=None))
     return {name: before[name] + after[name] for name in after}
 
 
@@ -276,7 +279,7 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     # Last, so that what it saves holds the others' state of the same moment.
     callbacks.append(Resumable(folder.resume, minutes=train.checkpoint_minutes))
     loader = TrainingLoader(
-        TrainingData(job.train_set, size=size, augmentation=build_augmentation(job.data.augment), seed=train.seed),
+        TrainingData(job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed),
         batch_size=train.batch_size,
         workers=train.workers,
         seed=train.seed,
