@@ -27,10 +27,9 @@ def demo(out: Path = Path("runs/demo")) -> None:
     Args:
         out: folder of the runs and of report.html.
     """
-    from maskwright.engine.demo import demo_results, run_demo
+    from maskwright.engine.demo import run_demo
 
-    page = run_demo(out)
-    _show(demo_results(out), page)
+    _show(run_demo(out), out / "report.html")
 
 
 def _train_command() -> Callable[..., None]:
@@ -55,16 +54,15 @@ def _train_command() -> Callable[..., None]:
             train: how to train it.
             out: the run's folder; runs/DATA_MODEL where it is not given.
         """
-        from maskwright.engine.evaluate import evaluate_run
         from maskwright.engine.reporting import complete_run
+        from maskwright.engine.run import RunFolder
         from maskwright.engine.train import train_segmenter
 
         names = (data.name.partition(":")[0], model.name.replace(":", "_").replace("/", "_"))
         run = train_segmenter(
             SegmenterRunConfig(data=data, model=model, train=train), out or Path("runs", "_".join(names))
         )
-        page = complete_run(run, commands=[_command_line()], device=train.device)
-        _show(evaluate_run(run).stages, page)
+        _show(complete_run(run, commands=[_command_line()], device=train.device), RunFolder(root=run).report)
 
     return train
 
@@ -97,8 +95,8 @@ def _train_refiner_command() -> Callable[..., None]:
             out: the run's folder; COARSE_KIND where it is not given.
         """
         from maskwright.engine import train as training
-        from maskwright.engine.evaluate import evaluate_run
         from maskwright.engine.reporting import complete_run
+        from maskwright.engine.run import RunFolder
 
         config = RefinerRunConfig(
             coarse=str(coarse),
@@ -109,8 +107,8 @@ def _train_refiner_command() -> Callable[..., None]:
             joint_learning_rate=joint_learning_rate,
         )
         run = training.train_refiner(config, out or coarse.with_name(f"{coarse.name}_{refiner.kind}"))
-        page = complete_run(run, commands=[_command_line()], device=train.device)
-        _show(evaluate_run(run).stages, page)
+        results = complete_run(run, base=coarse, commands=[_command_line()], device=train.device)
+        _show(results, RunFolder(root=run).report)
 
     return train_refiner
 
@@ -292,7 +290,7 @@ def _run(name: str, arguments: list[str]) -> None:
         skip = {"runs"}
     parser.add_function_arguments(command, as_group=False, as_positional=False, skip=skip)
     try:
-        settings = parser.instantiate_classes(parser.parse_args(_expanded(name, arguments)))
+        settings = parser.instantiate(parser.parse_args(_expanded(name, arguments)))
     except ArgumentError as error:
         raise ConfigError(f"{' '.join(str(error).split())}; `maskwright {name} --help` tells the options") from error
     settings.pop("config", None)
@@ -335,6 +333,8 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
     from maskwright.metrics import change
     from maskwright.metrics.scores import scores
 
+    if not stages:
+        return
     names = list(stages)
     base = stages[names[0]]
     binary = len(base.classes) == 2

@@ -34,10 +34,10 @@ class Bar:
         self.bar: Progress | None = None
         if console.is_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -68,6 +68,7 @@ class Bar:
             console.print(
                 f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {_clock(left)} left {note}",
                 highlight=False,
+                markup=False,
             )
 
 
@@ -81,7 +82,7 @@ def track(items: Iterable[T], *, label: str, total: int, unit: str = "images") -
 
 def say(text: str) -> None:
     """Print a remark beside the progress."""
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _clock(seconds: float) -> str:

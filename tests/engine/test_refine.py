@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from maskwright.data.io import read_image, read_logits, read_mask, read_probabilities
+from maskwright.data.naming import IMAGE_SUFFIXES
 from maskwright.engine import checkpoint
+from maskwright.engine.masks import pair_by_stem, read_coarse
 from maskwright.engine.predict import Predictor
-from maskwright.engine.refine import pair_images, read_coarse, refine_folder, refine_logits
+from maskwright.engine.refine import refine_folder, refine_logits
 from maskwright.errors import BatchError, ConfigError, DataError
 
 
@@ -108,7 +110,9 @@ def test_soft_masks_of_every_kind_keep_their_probabilities(form: str, tmp_path: 
         "png": lambda: saved(tmp_path / "m.png", np.rint(probabilities * 255).astype(np.uint8)),
         "npz": lambda: npz(tmp_path / "m.npz", probabilities=probabilities[None].astype(np.float16)),
         "npy": lambda: saved(tmp_path / "m.npy", probabilities),
-        "npz of two classes": lambda: npz(tmp_path / "m.npz", probabilities=np.stack((1 - probabilities, probabilities))),
+        "npz of two classes": lambda: npz(
+            tmp_path / "m.npz", probabilities=np.stack((1 - probabilities, probabilities))
+        ),
         "npz of logits": lambda: npz(tmp_path / "m.npz", logits=logits[None]),
         "npy of logits": lambda: saved(tmp_path / "m.npy", logits),
     }[form]()
@@ -125,13 +129,13 @@ def test_several_classes_keep_their_order(tmp_path: Path) -> None:
     path = npz(tmp_path / "p.npz", probabilities=probabilities)
     found = read_coarse(path, num_classes=3, kind="auto").softmax(0).numpy()
     np.testing.assert_allclose(found, probabilities, atol=1e-3)
-    with pytest.raises(DataError, match=r"holds 3 channels.*trained for 4"):
+    with pytest.raises(DataError, match=r"holds 3 channels; expected 4"):
         read_coarse(path, num_classes=4, kind="auto")
 
 
 def test_values_that_the_kind_does_not_allow_are_named(tmp_path: Path) -> None:
     binary = saved(tmp_path / "b.png", half_planes() * 255)
-    with pytest.raises(DataError, match=r"b\.png holds labels 0\.\.255, expected 0\.\.1; .*--mask_kind binary"):
+    with pytest.raises(DataError, match=r"b\.png holds labels 0\.\.255, expected 0\.\.1; .*`binary`"):
         read_coarse(binary, num_classes=2, kind="labels")
     three = saved(tmp_path / "t.png", (np.arange(48).reshape(6, 8) % 3).astype(np.uint8))
     with pytest.raises(DataError, match=r"t\.png holds the values \[0, 1, 2\]; a binary mask"):
@@ -195,8 +199,8 @@ def test_a_broken_mask_is_named_and_the_others_are_done(
 def test_masks_find_their_images_by_stem(tmp_path: Path, images: Path) -> None:
     for name in ("test_0.png", "test_2_mask.png"):
         (tmp_path / name).touch()
-    pairs = pair_images(images, tmp_path)
-    assert {stem: (image.name, mask.name) for stem, (image, mask) in pairs.items()} == {
+    pairs = pair_by_stem(tmp_path, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
+    assert {stem: (image.name, mask.name) for stem, (mask, image) in pairs.items()} == {
         "test_0": ("test_0.png", "test_0.png"),
         "test_2": ("test_2.png", "test_2_mask.png"),
     }
@@ -207,13 +211,13 @@ def test_all_masks_that_do_not_pair_up_are_listed(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "masks" / "lost.png").touch()
-    with pytest.raises(DataError, match="3 mask") as caught:
-        pair_images(tmp_path / "images", tmp_path / "masks")
-    for problem in ("a.png (more than one", "b_mask.png (more than one", "lost.png (no image"):
+    with pytest.raises(DataError, match=r"3 file") as caught:
+        pair_by_stem(tmp_path / "masks", tmp_path / "images", suffixes=IMAGE_SUFFIXES, every_partner=False)
+    for problem in ("a.png (more than one", "b_mask.png (more than one", "lost.png (nothing of that stem"):
         assert problem in str(caught.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no mask"):
-        pair_images(tmp_path / "images", tmp_path / "empty")
+        pair_by_stem(tmp_path / "empty", tmp_path / "images", suffixes=IMAGE_SUFFIXES, every_partner=False)
 
 
 def test_masks_are_not_refined_onto_themselves(refined_run: Path, images: Path, masks: Path) -> None:

@@ -176,7 +176,7 @@ class EpochBatches(torch_data.Sampler[list[tuple[int, int]]]):
 
 
 class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
-    """DataLoader that can say after how many batches it stands, and go on from there.
+    """DataLoader that knows after how many batches it stands (`batches.batches_done`), and can go on from any.
 
     Args:
         dataset: the samples.
@@ -199,14 +199,6 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
         for batch in super().__iter__():
             self.batches.batches_done += 1
             yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position: batches that were handed out since the start of the training."""
-        return {"batches_done": self.batches.batches_done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a position that `state_dict` returned."""
-        self.batches.batches_done = state["batches_done"]
 
 
 def _leave_signals_to_main(worker: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from ..data.loading import TrainingLoader
 from ..errors import Terminated
 from ..progress import Bar, say
 from . import checkpoint
@@ -45,8 +46,9 @@ class EpochRecord(pl.Callback):
         self.seconds: list[float] = []
         self._losses: list[float] = []
         self._started = 0.0
+        self._spent_before = 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self._started = time.monotonic()
 
     def on_train_batch_end(
@@ -57,7 +59,8 @@ class EpochRecord(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self.train_loss.append(sum(self._losses) / len(self._losses))
         self._losses = []
-        self.seconds.append(time.monotonic() - self._started)
+        self.seconds.append(self._spent())
+        self._started, self._spent_before = time.monotonic(), 0.0
         if "val_score" in trainer.callback_metrics:
             self.val_score.append(float(trainer.callback_metrics["val_score"]))
         task.log("train_loss", self.train_loss[-1])
@@ -68,11 +71,17 @@ class EpochRecord(pl.Callback):
             "val_score": self.val_score,
             "seconds": self.seconds,
             "losses": self._losses,
+            "spent": self._spent(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.train_loss, self.val_score = state_dict["train_loss"], state_dict["val_score"]
         self.seconds, self._losses = state_dict["seconds"], state_dict["losses"]
+        self._spent_before = state_dict["spent"]
+
+    def _spent(self) -> float:
+        """Seconds of the current epoch, those before a stop included."""
+        return self._spent_before + time.monotonic() - self._started
 
 
 class KeepBest(pl.Callback):
@@ -113,11 +122,13 @@ class Resumable(pl.Callback):
 
     Args:
         path: the checkpoint that is replaced.
+        loader: goes on behind the batches that the checkpoint has seen.
         minutes: between two checkpoints, at most.
     """
 
-    def __init__(self, path: Path, *, minutes: float) -> None:
+    def __init__(self, path: Path, loader: TrainingLoader, *, minutes: float) -> None:
         self.path = path
+        self.loader = loader
         self.minutes = minutes
         self.signal: int | None = None
         self._saved = time.monotonic()
@@ -130,7 +141,19 @@ class Resumable(pl.Callback):
             except ValueError:  # signals can be handled in the main thread only
                 return
 
-    def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        self._give_signals_back()
+
+    def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
+        self._give_signals_back()
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, task: pl.LightningModule, state: dict[str, Any]) -> None:
+        # Every batch is one optimizer step. Lightning's own way of restoring a loader comes too late: the schedule
+        # asks for the number of steps first, which already starts the loader.
+        self.loader.batches.batches_done = state["global_step"]
+
+    def _give_signals_back(self) -> None:
+        # Before Lightning's teardown, which puts back what was there before the two of us.
         while self._previous:
             signal.signal(*self._previous.popitem())
 
@@ -146,7 +169,9 @@ class Resumable(pl.Callback):
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise Terminated(
+                "stopped at once, at the second signal; the last checkpoint is intact", exit_code=128 + number
+            )
         self.signal = number
         say("stopping after this batch; the run can be resumed")
 

@@ -1,7 +1,7 @@
 """How to train; checked on creation, so a wrong recipe fails before the first image is read."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ..data.catalog import DataConfig
 from ..errors import ConfigError
@@ -12,6 +12,7 @@ from ..refine.zoo import RefinerConfig
 OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "poly"]
 Precision = Literal["fp32", "bf16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,21 @@ class TrainConfig:
     seed: int = 0
     workers: int = 0
     checkpoint_minutes: float = 5.0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
 
     def __post_init__(self) -> None:
+        choices = {
+            "optimizer": OptimizerName,
+            "schedule": ScheduleName,
+            "precision": Precision,
+            "label_resize": Resize,
+            "device": DeviceName,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise ConfigError(
+                    f"train.{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}"
+                )
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")

@@ -16,7 +16,7 @@ from .train import train_refiner, train_segmenter
 COMMAND = "maskwright demo"
 
 
-def coarse_config(*, scenes: int = 1600, epochs: int = 14, seed: int = 0) -> SegmenterRunConfig:
+def coarse_config(*, scenes: int = 1600, epochs: int = 12, seed: int = 0) -> SegmenterRunConfig:
     """Return the demo's coarse training: SegNet-lite on seeded scenes."""
     return SegmenterRunConfig(
         data=DataConfig(name="digits", scenes=scenes, split_seed=seed, augment=AugmentConfig(shift=0.1)),
@@ -32,7 +32,7 @@ def coarse_config(*, scenes: int = 1600, epochs: int = 14, seed: int = 0) -> Seg
     )
 
 
-def refiner_config(kind: str, coarse: Path, *, epochs: int = 5, seed: int = 0) -> RefinerRunConfig:
+def refiner_config(kind: str, coarse: Path, *, epochs: int = 3, seed: int = 0) -> RefinerRunConfig:
     """Return the demo's training of one refiner, "cspn" or "dyspn"."""
     return RefinerRunConfig(
         coarse=str(coarse),
@@ -48,7 +48,9 @@ def refiner_config(kind: str, coarse: Path, *, epochs: int = 5, seed: int = 0) -
     )
 
 
-def run_demo(out: Path, *, scenes: int = 1600, epochs: int = 14, refiner_epochs: int = 5, seed: int = 0) -> Path:
+def run_demo(
+    out: Path, *, scenes: int = 1600, epochs: int = 12, refiner_epochs: int = 3, seed: int = 0
+) -> dict[str, EvaluationResult]:
     """Train SegNet-lite, then CSPN and DySPN on its out-of-fold masks; score all on scenes none of them saw.
 
     Finished parts are kept, so an interrupted demo goes on where it stopped.
@@ -61,25 +63,18 @@ def run_demo(out: Path, *, scenes: int = 1600, epochs: int = 14, refiner_epochs:
         seed: of everything.
 
     Returns:
-        The page.
+        The scored stages: coarse, CSPN, DySPN.
     """
     started = time.monotonic()
-    runs = [train_segmenter(coarse_config(scenes=scenes, epochs=epochs, seed=seed), out / "coarse", label="coarse")]
+    command = f"{COMMAND} --out {out}"
+    coarse = train_segmenter(coarse_config(scenes=scenes, epochs=epochs, seed=seed), out / "coarse", label="coarse")
+    complete_run(coarse, commands=[command])
+    runs = [coarse]
     for kind in ("cspn", "dyspn"):
-        runs.append(train_refiner(refiner_config(kind, runs[0], epochs=refiner_epochs, seed=seed), out / kind))
-    for run in runs:
-        complete_run(run, commands=[f"{COMMAND} --out {out}"])
-    page = out / "report.html"
-    report_runs(runs, page, commands=[f"{COMMAND} --out {out}"], title="maskwright demo: multi-digit scenes")
+        run = train_refiner(refiner_config(kind, coarse, epochs=refiner_epochs, seed=seed), out / kind)
+        complete_run(run, base=coarse, commands=[command])
+        runs.append(run)
+    title = "maskwright demo: multi-digit scenes"
+    results = report_runs(runs, out / "report.html", commands=[command], title=title)
     say(f"demo: {time.monotonic() - started:.0f} s")
-    return page
-
-
-def demo_results(out: Path) -> dict[str, EvaluationResult]:
-    """Return the scored stages of a finished demo: coarse, CSPN, DySPN."""
-    from .evaluate import evaluate_run
-
-    stages = {"coarse": list(evaluate_run(out / "coarse").stages.values())[-1]}
-    for kind, name in (("cspn", "CSPN"), ("dyspn", "DySPN")):
-        stages[name] = list(evaluate_run(out / kind).stages.values())[-1]
-    return stages
+    return results

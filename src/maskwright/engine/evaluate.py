@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from ..data.catalog import open_data
 from ..data.classes import ClassTable, load_classes
-from ..data.io import read_labels, read_probabilities
-from ..data.naming import list_images
+from ..data.io import read_labels
 from ..errors import ConfigError, DataError
 from ..files import write_json
 from ..metrics import EvaluationMeter, change
@@ -19,11 +19,12 @@ from ..metrics.bootstrap import Change, bootstrap
 from ..metrics.scores import scores
 from ..progress import track
 from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
+from .masks import pair_by_stem, read_coarse
 from .network import decide
 from .predict import Predictor
+from .run import RunFolder, require_finished
 
 COARSE = "coarse"
-MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy", ".npz", ".bmp"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ def evaluate_run(run: Path, *, device: str = "auto", refresh: bool = False) -> E
     stored = run / "evaluation.json"
     if stored.exists() and not refresh:
         return _load(stored)
+    require_finished(RunFolder(root=run))
     predictor = Predictor.load(run, device=device)
     part, dataset = scored_part(open_data(predictor.model.data))
     stage_names = stage_names_of(predictor)
@@ -96,7 +98,7 @@ def evaluate_folders(
     """Score a folder of masks against a folder of true ones; files belong together by their stem.
 
     Args:
-        predictions: label maps (PNG, TIFF, `.npy`), or probabilities (`.npz`), from any tool.
+        predictions: masks of any tool: label maps, 0/255, probabilities, logits; see `masks.read_coarse`.
         targets: label maps; 255 is ignored.
         classes: a `classes.yaml` with names and rules (see `data.classes`); None takes `targets/classes.yaml` or
             `targets/../classes.yaml` where there is one.
@@ -108,39 +110,13 @@ def evaluate_folders(
     pairs = pair_by_stem(predictions, targets)
     table = find_classes(targets, classes)
     truths = {stem: table.encode(read_labels(truth), path=truth) for stem, (_, truth) in pairs.items()}
-    names = table.names or _default_classes(truths, num_classes, binary=table.binary_foreground is not None)
+    if table.binary_foreground is None:
+        _refuse_binary(truths)
+    names = table.names or _default_classes(truths, num_classes)
     meter = EvaluationMeter(names)
     for stem, (prediction, _) in track(pairs.items(), label="evaluate", total=len(pairs)):
-        meter.update(stem, read_prediction(prediction, table, num_classes=len(names)), truths[stem])
+        meter.update(stem, read_prediction(prediction, num_classes=len(names)), truths[stem])
     return meter.result()
-
-
-def pair_by_stem(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
-    """Return stem → (file of `first`, file of `second`), sorted by stem.
-
-    Raises:
-        DataError: no file, two files of one stem, or a file without its partner; all are named.
-    """
-    sides = []
-    for folder in (first, second):
-        by_stem: dict[str, Path] = {}
-        for path in list_images(folder, suffixes=MASK_SUFFIXES):
-            stem = path.stem.removesuffix("_mask")
-            if stem in by_stem:
-                raise DataError(f"{folder} holds {by_stem[stem].name} and {path.name}; expected one mask per image")
-            by_stem[stem] = path
-        if not by_stem:
-            raise DataError(f"{folder} holds no mask; expected {', '.join(sorted(MASK_SUFFIXES))} files")
-        sides.append(by_stem)
-    alone = sorted(sides[0].keys() ^ sides[1].keys())
-    if alone:
-        lacking = [f"{stem} (not in {(second if stem in sides[0] else first).name})" for stem in alone[:10]]
-        more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
-        raise DataError(
-            f"{len(alone)} file(s) of {first} and {second} have no partner: {', '.join(lacking)}{more}; "
-            "expected the same stems in both folders"
-        )
-    return {stem: (sides[0][stem], sides[1][stem]) for stem in sorted(sides[0])}
 
 
 def find_classes(targets: Path, classes: Path | None) -> ClassTable:
@@ -151,34 +127,27 @@ def find_classes(targets: Path, classes: Path | None) -> ClassTable:
     return load_classes(classes or (beside if beside.is_file() else targets / "classes.yaml"))
 
 
-def _default_classes(truths: Mapping[str, np.ndarray], num_classes: int | None, *, binary: bool) -> tuple[str, ...]:
-    values = {int(value) for truth in truths.values() for value in np.unique(truth)}
-    labels = values - {IGNORE_INDEX}
-    if values == {0, IGNORE_INDEX} and not binary:
+def _refuse_binary(truths: Mapping[str, np.ndarray]) -> None:
+    if {int(value) for truth in truths.values() for value in np.unique(truth)} == {0, IGNORE_INDEX}:
         raise DataError(
             "the true masks hold 0 and 255 only; expected labels 0..C-1 with 255 = ignored. If 255 is the "
             "foreground, put `binary_foreground: 255` and `names: [background, object]` into a classes.yaml"
         )
+
+
+def _default_classes(truths: Mapping[str, np.ndarray], num_classes: int | None) -> tuple[str, ...]:
+    if num_classes is not None and not 2 <= num_classes <= IGNORE_INDEX:
+        raise ConfigError(f"num_classes must be between 2 and {IGNORE_INDEX}, got {num_classes}")
+    labels = {int(value) for truth in truths.values() for value in np.unique(truth)} - {IGNORE_INDEX}
     count = num_classes or max(max(labels, default=1) + 1, 2)
     if count == 2:
         return ("background", "foreground")
     return ("background", *(f"class {i}" for i in range(1, count)))
 
 
-def read_prediction(path: Path, table: ClassTable, *, num_classes: int) -> np.ndarray:
-    """Read a predicted mask as a label map: labels as they are, probabilities by their largest class (½ for C = 1)."""
-    if path.suffix.lower() == ".npz":
-        probabilities = read_probabilities(path)
-        expected = 1 if num_classes == 2 else num_classes
-        if len(probabilities) not in (expected, num_classes):
-            raise DataError(f"{path} holds {len(probabilities)} classes, expected {num_classes}")
-        single = len(probabilities) == 1
-        return (probabilities[0] >= 0.5).astype(np.uint8) if single else probabilities.argmax(0).astype(np.uint8)
-    stored = read_labels(path)
-    foreground = table.binary_foreground
-    if num_classes == 2 and foreground is None and set(np.unique(stored).tolist()) <= {0, 255}:
-        foreground = 255  # a prediction has no ignored pixels, so 255 can only be the foreground
-    return np.where(stored == foreground, 1, stored) if foreground is not None else stored
+def read_prediction(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "h w"]:
+    """Read a predicted mask of any kind as a label map: labels as they are, probabilities and logits decided."""
+    return decide(read_coarse(path, num_classes=num_classes, kind="auto")).numpy().astype(np.uint8)
 
 
 def summary(result: EvaluationResult) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..models import Segmenter
 from ..refine import CSPN, DySPN
 
@@ -44,3 +46,16 @@ def resize_logits(logits: Float[Tensor, "*n c h w"], size: Sequence[int]) -> Flo
     if batched.shape[-2:] != tuple(size):
         batched = F.interpolate(batched, tuple(size), mode="bilinear", align_corners=False)
     return batched.reshape(*logits.shape[:-2], *size)
+
+
+def choose_device(device: str) -> str:
+    """Return "cuda" for "auto" where there is one, else "cpu"; other names as they are.
+
+    Raises:
+        ConfigError: "cuda" where there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda was asked for, but PyTorch finds none here; use cpu or auto")
+    return device

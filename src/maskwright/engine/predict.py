@@ -1,7 +1,7 @@
 """From images to masks with a trained model: one image, a data set, a folder."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,13 @@ from ..data.io import read_image, write_mask
 from ..data.loading import scoring_loader, to_float
 from ..data.naming import list_images, output_names
 from ..data.transforms import resize_pair
-from ..errors import BatchError, DataError, MaskwrightError
+from ..errors import BatchError, ConfigError, DataError, MaskwrightError
 from ..files import atomic_write, sweep_temporary
 from ..progress import Bar, say
 from ..refine.affinity import probabilities_and_entropy
 from ..report.pictures import class_colour
 from ..types import Dataset, Prediction, RefinedMask
-from .network import RefinedSegmenter, decide, resize_logits
+from .network import RefinedSegmenter, choose_device, decide, resize_logits
 from .run import TrainedModel, load_model
 
 Save = Literal["labels", "probabilities", "logits"]
@@ -87,13 +87,6 @@ class Predictor:
             return (self.network(images, return_steps=True) if steps else self.network(images)).float().cpu()
 
 
-def choose_device(device: str) -> str:
-    """Return "cuda" for "auto" where there is one, else "cpu"; other names as they are."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
     """Return the context in which a model of this precision ("fp32" or "bf16") runs."""
     if precision == "bf16":
@@ -133,17 +126,25 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
     return [outputs[path] for path in paths]
 
 
-def run_batch(outputs: dict[Path, Path], do: Callable[[Path], None], *, label: str) -> None:
+def run_batch(
+    outputs: dict[Path, Path], do: Callable[[Path], None], *, label: str, inputs: Iterable[Path] = ()
+) -> None:
     """Call `do` for every input whose output is missing; go on past failures and name them all at the end.
 
     Args:
         outputs: output file of every input.
         do: writes the output of one input, whole or not at all.
         label: of the progress bar.
+        inputs: further files that are read, which no output may replace either.
 
     Raises:
         BatchError: some inputs failed.
+        ConfigError: an output would replace an input.
     """
+    read = {path.resolve() for path in (*outputs, *inputs)}
+    replaced = [output for output in outputs.values() if output.resolve() in read]
+    if replaced:
+        raise ConfigError(f"{replaced[0]} is an input and would be replaced; choose another folder for --out")
     for folder in {output.parent for output in outputs.values()}:
         if folder.is_dir():
             sweep_temporary(folder)

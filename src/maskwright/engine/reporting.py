@@ -19,6 +19,7 @@ from ..data.naming import list_images
 from ..errors import DataError
 from ..files import write_json
 from ..metrics import image_iou
+from ..progress import say
 from ..report import Curve, Picture, Report, Stage, Strip, write_report
 from ..types import Dataset, EvaluationResult
 from .evaluate import (
@@ -27,15 +28,15 @@ from .evaluate import (
     compare,
     evaluate_run,
     find_classes,
-    pair_by_stem,
     read_prediction,
     scored_part,
     stage_names_of,
     summary,
 )
+from .masks import pair_by_stem
 from .network import RefinedSegmenter, decide
 from .predict import Predictor
-from .run import RunFolder
+from .run import RunFolder, load_model, require_finished
 
 STRIPS = 6
 """Images that are shown with every refinement step."""
@@ -56,23 +57,37 @@ class ScoredRun:
         return isinstance(self.predictor.network, RefinedSegmenter)
 
 
-def complete_run(run: Path, *, commands: Sequence[str], device: str = "auto") -> Path:
+def complete_run(
+    run: Path, *, base: Path | None = None, commands: Sequence[str], device: str = "auto"
+) -> dict[str, EvaluationResult]:
     """Score a trained run, add the scores to its `metrics.json`, write its page.
 
+    Args:
+        run: the run's folder.
+        base: the run that it is compared with: for a refiner the coarse run, since joint training changes the coarse
+            network that the refined run holds.
+        commands: command lines that make it again.
+        device: "auto", "cpu" or "cuda".
+
     Returns:
-        The page.
+        The stages that the page shows, in order; none where the data has no part to score.
     """
     folder = RunFolder(root=run)
-    scored = _score(run, device=device)
-    results = list(scored.results.items())
+    require_finished(folder)
+    splits = open_data(load_model(run).data)
+    if splits.test is None and splits.val is None:
+        say(f"{run}: the data has no test and no validation part, so there is nothing to score")
+        return {}
+    runs = [run] if base is None else [base, run]
+    results = report_runs(runs, folder.report, commands=commands, device=device)
+    stages = list(results.items())
     record = json.loads(folder.metrics.read_text(encoding="utf-8"))
-    record["part"] = scored.part
-    record["scores"] = {name: summary(result) for name, result in results}
-    if len(results) > 1:
-        record["change"] = change_dict(compare(results[0][1], results[-1][1]))
+    record["part"] = evaluate_run(run, device=device).part
+    record["scores"] = {name: summary(result) for name, result in stages}
+    if len(stages) > 1:
+        record["change"] = change_dict(compare(stages[0][1], stages[-1][1]))
     write_json(folder.metrics, record)
-    report_runs([run], folder.report, commands=commands, device=device)
-    return folder.report
+    return results
 
 
 def report_runs(
@@ -147,10 +162,7 @@ def report_folders(
     def picture(stem: str) -> Picture:
         truth_path = next(iter(pairs.values()))[stem][1]
         truth = table.encode(read_labels(truth_path), path=truth_path)
-        masks = {
-            name: read_prediction(pair[stem][0], table, num_classes=num_classes).astype(np.uint8)
-            for name, pair in pairs.items()
-        }
+        masks = {name: read_prediction(pair[stem][0], num_classes=num_classes) for name, pair in pairs.items()}
         grey = np.full((*truth.shape, 3), 128, np.uint8)
         return Picture(image=read_image(image_paths[stem]) if stem in image_paths else grey, truth=truth, masks=masks)
 
@@ -221,9 +233,18 @@ def _stages(scored: Sequence[ScoredRun]) -> dict[str, tuple[ScoredRun, str]]:
         key = list(run.results)[-1]
         only_base = not run.refined and len(plain) == 1 and len(scored) > 1
         name = COARSE if only_base else key
-        stages[run.folder.root.name if name in stages else name] = (run, key)
-    if len({run.part for run in scored}) > 1:
-        raise DataError("the runs were scored on different parts of their data; expected all test or all val")
+        if name in stages:
+            name = run.folder.root.name
+        stages[f"{name} ({len(stages) + 1})" if name in stages else name] = (run, key)
+    first = next(iter(scored[0].results.values()))
+    for run in scored[1:]:
+        other = next(iter(run.results.values()))
+        if (run.part, other.names, other.classes) != (scored[0].part, first.names, first.classes):
+            raise DataError(
+                f"{run.folder.root} was scored on {len(other.names)} {run.part} images of {len(other.classes)} classes, "
+                f"{scored[0].folder.root} on {len(first.names)} {scored[0].part} images of {len(first.classes)}; "
+                "expected the same images and classes for all runs"
+            )
     return stages
 
 

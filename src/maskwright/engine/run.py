@@ -104,14 +104,26 @@ def prepare_folder(folder: RunFolder, config: Any) -> None:
     Raises:
         ConfigError: the folder belongs to a run with another configuration.
     """
+    begun = any(path.is_file() for path in (folder.model, folder.resume, folder.metrics))
     # Compared as settings, not as text: a version that adds a setting with a default still resumes older runs.
-    if folder.config.is_file() and read_config(folder, type(config)) != config:
+    if begun and folder.config.is_file() and read_config(folder, type(config)) != config:
         raise ConfigError(f"{folder.root} holds a run with another configuration; choose another --out, or delete it")
     if not folder.config.is_file():
         # What stands here without its configuration is a leftover that nobody could say how to go on with.
-        for leftover in (folder.resume, folder.frozen, folder.metrics):
+        for leftover in (folder.resume, folder.frozen, folder.metrics, folder.root / "evaluation.json"):
             leftover.unlink(missing_ok=True)
     write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def require_finished(folder: RunFolder) -> None:
+    """Refuse a run whose training is not finished.
+
+    Raises:
+        CheckpointError: there is no such run, or it has no `metrics.json` yet.
+    """
+    if not folder.metrics.is_file():
+        what = "was not finished: run its command again" if folder.config.is_file() else "is no run"
+        raise CheckpointError(f"{folder.root} {what}; expected the folder of a finished run")
 
 
 def model_metadata(
@@ -183,9 +195,16 @@ def from_dict(kind: type[T], values: Any) -> T:
     types = get_type_hints(kind)
     if unknown := set(values) - set(types):
         raise ConfigError(f"{kind.__name__} has no setting {', '.join(sorted(unknown))}")
+    required = {field.name for field in dataclasses.fields(kind) if _has_no_default(field)}  # type: ignore[arg-type]
+    if missing := required - set(values):
+        raise ConfigError(f"{kind.__name__} lacks the setting {', '.join(sorted(missing))}")
     return kind(
         **{
             name: from_dict(types[name], value) if dataclasses.is_dataclass(types[name]) else value
             for name, value in values.items()
         }
     )
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

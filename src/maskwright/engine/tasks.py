@@ -86,13 +86,14 @@ class SegmentationTask(pl.LightningModule):
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember it until the training starts."""
+        """Remember it until the first batch."""
         self.restored_random_state = checkpoint["random_state"]
 
-    def on_train_start(self) -> None:
-        """Go on with the random numbers where the checkpoint stopped."""
+    def on_train_batch_start(self, batch: TrainingBatch, batch_index: int) -> None:
+        """Go on with the random numbers where the checkpoint stopped; not sooner, since the loader draws some too."""
         if self.restored_random_state is not None:
             torch.set_rng_state(self.restored_random_state)
+            self.restored_random_state = None
 
     def _formatted(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images

@@ -6,6 +6,7 @@ Lightning runs the loop. Each training leaves a run folder (see `run`) and resum
 import dataclasses
 import logging
 import math
+import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from ..data.catalog import DataConfig, open_data
 from ..data.loading import TrainingData, TrainingLoader, scoring_loader
 from ..data.splits import Subset, fold_of_each
-from ..errors import TrainingError
+from ..errors import MaskwrightError, TrainingError
 from ..files import sweep_temporary, write_json
 from ..models import Segmenter, build, logit_channels
 from ..progress import say
@@ -32,8 +33,8 @@ from ..types import Dataset, Splits
 from . import checkpoint
 from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from .network import RefinedSegmenter
-from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config
+from .network import RefinedSegmenter, choose_device
+from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
 from .tasks import RefinerTask, SegmentationTask
 
 SMALLEST_BATCH = 1
@@ -136,6 +137,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     """
     folder = RunFolder(root=out)
     coarse_folder = RunFolder(root=Path(config.coarse))
+    require_finished(coarse_folder)
     coarse = load_model(coarse_folder.root)
     prepare_folder(folder, config)
     if folder.metrics.exists():
@@ -250,6 +252,8 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
     while True:
         try:
             return _fit_once(make_task(job.train), job)
+        except MaskwrightError as error:
+            raise _without_traceback(error) from None
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise _named(error) from error
@@ -269,6 +273,12 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     if train.channels_last:
         task = task.to(memory_format=torch.channels_last)
     record = EpochRecord()
+    loader = TrainingLoader(
+        TrainingData(job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed),
+        batch_size=train.batch_size,
+        workers=train.workers,
+        seed=train.seed,
+    )
     callbacks: list[pl.Callback] = [
         record,
         KeepBest(folder.model, job.metadata, beat=job.beat),
@@ -277,22 +287,16 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     if train.patience and job.val_set is not None:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=train.patience))
     # Last, so that what it saves holds the others' state of the same moment.
-    callbacks.append(Resumable(folder.resume, minutes=train.checkpoint_minutes))
-    loader = TrainingLoader(
-        TrainingData(job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed),
-        batch_size=train.batch_size,
-        workers=train.workers,
-        seed=train.seed,
-    )
+    callbacks.append(Resumable(folder.resume, loader, minutes=train.checkpoint_minutes))
     val_loader = None
     if job.val_set is not None:
         val_loader = scoring_loader(job.val_set, size=size, batch_size=train.batch_size)
     resume = str(folder.resume) if folder.resume.exists() else None
     folder.log(f"{job.label}: {'resume' if resume else 'start'}, {len(job.train_set)} images, {train.epochs} epochs")
-    with _quiet_lightning():
+    with _quiet_lightning(), _no_workers_left():
         trainer = pl.Trainer(
             max_epochs=train.epochs,
-            accelerator="gpu" if train.device == "cuda" else train.device,
+            accelerator="gpu" if choose_device(train.device) == "cuda" else "cpu",
             devices=1,
             precision="bf16-mixed" if train.precision == "bf16" else "32-true",
             gradient_clip_val=train.gradient_clip or None,
@@ -309,6 +313,18 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     folder.resume.unlink(missing_ok=True)
     folder.log(f"{job.label}: finished")
     return {"train_loss": record.train_loss, "val_score": record.val_score, "seconds": record.seconds}
+
+
+@contextmanager
+def _no_workers_left() -> Iterator[None]:
+    """End the data workers that a failed training leaves; they ignore SIGTERM, and Python would wait for them."""
+    before = multiprocessing.active_children()
+    try:
+        yield
+    finally:
+        for worker in multiprocessing.active_children():
+            if worker not in before:
+                worker.kill()
 
 
 @contextmanager
@@ -337,3 +353,11 @@ def _named(error: BaseException) -> BaseException:
             "with train.workers=0 if it happens again"
         )
     return error
+
+
+def _without_traceback(error: MaskwrightError) -> MaskwrightError:
+    """Return the error of a data worker with its own message instead of the worker's whole traceback."""
+    marker = f"{type(error).__module__}.{type(error).__qualname__}: "
+    if "Original Traceback" not in str(error) or marker not in str(error):
+        return error
+    return type(error)(str(error).rpartition(marker)[2].strip())

@@ -177,5 +177,5 @@ def _label_error(predicted: Labels, truth: Labels, num_classes: int, ignore_inde
             faults.append(f"the {role} holds {listed}{more}")
     return DataError(
         f"{'; '.join(faults)}; expected 0..{num_classes - 1}, in the target also {ignore_index} = ignored; "
-        "name all classes, or let `maskwright doctor` explain the encoding of the masks"
+        "name all classes, or check how the masks are encoded"
     )

@@ -1,0 +1,277 @@
+"""Training: a fault has a name, a finished run is left alone, the same seed gives the same losses."""
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import get_worker_info
+
+from maskwright.data.catalog import DataConfig, open_data
+from maskwright.engine import train as training
+from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
+from maskwright.engine.run import RunFolder, read_config
+from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule
+from maskwright.engine.train import train_refiner, train_segmenter
+from maskwright.errors import ConfigError, DataError, TrainingError
+from maskwright.models import ModelConfig
+from maskwright.types import Dataset, Sample, Splits
+from training_steps import BATCHES, around_steps, assert_same, history, nothing, weights
+
+ConfigOf = Callable[..., SegmenterRunConfig]
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than the machine has cores
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_best_weights_stay(
+    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    after_one_epoch = bytearray()
+
+    def spoil(task: SegmentationTask, step: int) -> None:
+        if step == BATCHES + 2:
+            after_one_epoch.extend((run / "model.safetensors").read_bytes())
+            monkeypatch.setattr(task.loss, "forward", lambda logits, target: logits.sum() * float("nan"))
+
+    around_steps(monkeypatch, spoil)
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 2, batch 2.*learning_rate"):
+        train_segmenter(config_of(), run)
+    assert (run / "model.safetensors").read_bytes() == after_one_epoch
+    assert not (run / "metrics.json").exists()
+
+
+class Deadly:
+    """The samples of another data set; a data worker that reads one of them is killed, or meets a broken file."""
+
+    def __init__(self, dataset: Dataset, *, fatal: int, error: Exception | None = None) -> None:
+        self.dataset, self.fatal, self.error = dataset, fatal, error
+        self.classes, self.names = dataset.classes, dataset.names
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == self.fatal and get_worker_info() is not None:
+            if self.error is not None:
+                raise self.error
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.dataset[index]
+
+
+@pytest.fixture
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the data workers read the files, as they do for data sets that do not fit in memory."""
+    monkeypatch.setattr("maskwright.data.loading.CACHE_BYTES", 0)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("uncached")
+def test_a_killed_data_worker_is_a_named_error(config_of: ConfigOf, tmp_path: Path) -> None:
+    config = config_of(workers=1)
+    splits = open_data(config.data)
+    deadly = Splits(train=Deadly(splits.train, fatal=4), val=splits.val, test=None)
+    with pytest.raises(TrainingError, match=r"data worker died.*same command again.*train.workers=0"):
+        train_segmenter(config, tmp_path / "run", splits=deadly)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("uncached")
+def test_a_broken_file_that_a_data_worker_meets_is_named_without_a_traceback(
+    config_of: ConfigOf, tmp_path: Path
+) -> None:
+    config = config_of(workers=1)
+    splits = open_data(config.data)
+    broken = Splits(train=Deadly(splits.train, fatal=4, error=DataError("cat.png is broken")), val=None, test=None)
+    with pytest.raises(DataError, match=r"cat\.png is broken") as caught:
+        train_segmenter(config, tmp_path / "run", splits=broken)
+    assert "Traceback" not in str(caught.value)
+
+
+def out_of_memory_above(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let larger batches run out of memory; return the list of the batch sizes that came."""
+    sizes: list[int] = []
+    plain = SegmentationTask.training_logits
+
+    def limited(task: SegmentationTask, batch: Any) -> Tensor:
+        sizes.append(len(batch.images))
+        if len(batch.images) > batch_size:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(task, batch)
+
+    monkeypatch.setattr(SegmentationTask, "training_logits", limited)
+    return sizes
+
+
+def test_out_of_memory_halves_the_batch(config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = out_of_memory_above(2, monkeypatch)
+    small = train_segmenter(config_of(batch_size=2), tmp_path / "small")
+    sizes.clear()
+    train_segmenter(config_of(batch_size=5), tmp_path / "run")
+    assert sizes == [5, *[2] * 2 * BATCHES]
+    assert "out of memory; starting again with batches of 2" in (tmp_path / "run" / "log").read_text()
+    # What is left of the first attempt is nothing: the run equals one that began with batches of two.
+    assert_same(weights(tmp_path / "run" / "model.safetensors"), weights(small / "model.safetensors"))
+
+
+def test_out_of_memory_with_one_image_is_a_named_error(
+    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = out_of_memory_above(0, monkeypatch)
+    with pytest.raises(TrainingError, match=r"one image per batch.*data.size"):
+        train_segmenter(config_of(), tmp_path / "run")
+    assert sizes == [2, 1]
+
+
+def test_ten_losses_of_a_seeded_training(config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = json.loads((Path(__file__).parent / "losses.json").read_text())
+    losses: list[float] = []
+    step = SegmentationTask.training_step
+
+    def recorded(task: SegmentationTask, batch: Any, batch_index: int) -> Tensor:
+        loss = step(task, batch, batch_index)
+        losses.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(SegmentationTask, "training_step", recorded)
+    train_segmenter(config_of(epochs=4), tmp_path / "run")
+    assert losses[:10] == pytest.approx(stored, rel=1e-3)
+    assert losses[-1] < losses[0]
+
+
+def test_a_finished_run_is_not_trained_again(
+    coarse_config: SegmenterRunConfig, trained_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained again"))
+    before = {path: path.read_bytes() for path in sorted(trained_run.glob("*.*")) if path.is_file()}
+    assert train_segmenter(coarse_config, trained_run) == trained_run
+    assert {path: path.read_bytes() for path in sorted(trained_run.glob("*.*")) if path.is_file()} == before
+
+
+def test_the_folder_of_another_configuration_is_refused(
+    config_of: ConfigOf, coarse_config: SegmenterRunConfig, trained_run: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"another configuration; choose another --out"):
+        train_segmenter(config_of(epochs=7), trained_run)
+    with pytest.raises(ConfigError):
+        train_refiner(RefinerRunConfig(coarse=str(trained_run)), trained_run)
+    assert read_config(RunFolder(root=trained_run), SegmenterRunConfig) == coarse_config
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": DataConfig(name="folder:no/such/folder")},
+        {"loss": {"cross_entropy": 1.0}},
+    ],
+    ids=["data", "loss"],
+)
+def test_settings_that_never_trained_do_not_block_the_folder(
+    wrong: dict[str, Any], config_of: ConfigOf, tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigError, DataError)):
+        train_segmenter(config_of(**wrong), tmp_path / "run")
+    train_segmenter(config_of(epochs=1), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_a_configuration_file_that_lacks_settings_is_a_named_error(config_of: ConfigOf, tmp_path: Path) -> None:
+    for content in ("{}", "data: 3", "- a list", "data: {name: [}", "data: {nmae: x}"):
+        (tmp_path / "config.yaml").write_text(content)
+        (tmp_path / "model.safetensors").touch()
+        with pytest.raises(ConfigError):
+            train_segmenter(config_of(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -1.0},
+        {"workers": -1},
+        {"optimizer": "adamax"},
+        {"schedule": "step"},
+        {"precision": "fp16"},
+        {"label_resize": "both"},
+        {"device": "gpu"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_wrong_training_setting_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        TrainConfig(**wrong)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has a GPU")
+def test_a_gpu_that_is_not_there_is_a_named_error(config_of: ConfigOf, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cuda"):
+        train_segmenter(config_of(device="cuda"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "radam", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "poly"])
+def test_every_optimizer_and_schedule_keeps_its_promise(name: Any, schedule: Any) -> None:
+    config = TrainConfig(learning_rate=0.5, weight_decay=0.25, optimizer=name, schedule=schedule)
+    parameter = nn.Parameter(torch.ones(1))
+    optimizer = build_optimizer([parameter], config)
+    rates, steps = [], 20
+    scheduler = build_schedule(optimizer, config, steps)
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step() if len(rates) < steps else None
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.param_groups[0]["weight_decay"] == 0.25
+    assert max(rates) == pytest.approx(0.5, rel=0.01)
+    assert min(rates) == 0.5 if schedule == "constant" else rates[-1] < 0.1
+
+
+def test_patience_stops_a_training_that_does_not_get_better(config_of: ConfigOf, tmp_path: Path) -> None:
+    train_segmenter(config_of(epochs=30, patience=2, learning_rate=1e-12), tmp_path / "run")
+    assert len(history(tmp_path / "run")["val_score"]) == 3
+
+
+def test_without_validation_the_last_weights_are_kept(
+    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = around_steps(monkeypatch, nothing)
+    config = config_of()
+    splits = open_data(config.data)
+    train_segmenter(config, tmp_path / "run", splits=Splits(train=splits.train, val=None, test=None))
+    assert_same(weights(tmp_path / "run" / "model.safetensors"), tasks[0].network.state_dict())
+    assert history(tmp_path / "run")["val_score"] == []
+
+
+def test_a_validation_part_without_foreground_still_leaves_a_model(config_of: ConfigOf, tmp_path: Path) -> None:
+    config = config_of(epochs=1)
+    splits = open_data(config.data)
+
+    class Blank(Deadly):
+        def __getitem__(self, index: int) -> Sample:
+            sample = self.dataset[index]
+            assert sample.target is not None
+            return dataclasses.replace(sample, target=torch.zeros_like(sample.target))
+
+    assert splits.val is not None
+    blank = Splits(train=splits.train, val=Blank(splits.val, fatal=-1), test=None)
+    train_segmenter(config, tmp_path / "run", splits=blank)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_another_architecture_trains_by_name(squares: Path, tmp_path: Path) -> None:
+    config = SegmenterRunConfig(
+        data=DataConfig(name=f"folder:{squares}", size=16),
+        model=ModelConfig(name="segnet_lite"),
+        train=TrainConfig(epochs=1, batch_size=6, precision="bf16", gradient_clip=1.0, device="cpu"),
+    )
+    train_segmenter(config, tmp_path / "run")
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run" / "model.safetensors").values())
