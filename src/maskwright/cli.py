@@ -340,17 +340,11 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
     binary = len(base.classes) == 2
     main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
     table = Table(title=f"{len(base.names)} images, at their own size")
-    for column in (
-        "",
-        "IoU per image",
-        heading,
-        "Dice data set",
-        "accuracy",
-        "change of IoU per image",
-        "better",
-        "worse",
-    ):
-        table.add_column(column, justify="left" if not column else "right")
+    columns = ["", "IoU per image", heading, "Dice", "accuracy"]
+    if len(names) > 1:
+        columns += ["change of IoU per image", "better", "worse"]
+    for column in columns:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for name in names:
         s = scores(stages[name])
         row = [
@@ -366,7 +360,7 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
         table.add_row(*row)
     console = Console()
     # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
-    Console(width=max(console.width, 110) if not console.is_terminal else None).print(table)
+    (console if console.is_terminal else Console(width=120)).print(table)
     print(f"report: {page}")
 
 

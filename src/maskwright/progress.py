@@ -69,6 +69,7 @@ class Bar:
                 f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {_clock(left)} left {note}",
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )
 
 

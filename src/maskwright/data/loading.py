@@ -7,7 +7,7 @@ run was stopped, so a resumed run repeats the uninterrupted one bit for bit.
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -195,10 +195,20 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
             worker_init_fn=_leave_signals_to_main,
         )
 
+        self.running: Any = None
+
     def __iter__(self) -> Iterator[TrainingBatch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        self.running = super().__iter__()
+        for batch in self.running:
             self.batches.batches_done += 1
             yield batch
+
+    def close(self) -> None:
+        """End the data workers. A failed training would keep them: its traceback holds the iterator, they ignore SIGTERM,
+        and Python waits for its children at exit."""
+        if hasattr(self.running, "_shutdown_workers"):
+            self.running._shutdown_workers()
+        self.running = None
 
 
 def _leave_signals_to_main(worker: int) -> None:

@@ -16,7 +16,7 @@ from .train import train_refiner, train_segmenter
 COMMAND = "maskwright demo"
 
 
-def coarse_config(*, scenes: int = 1600, epochs: int = 12, seed: int = 0) -> SegmenterRunConfig:
+def coarse_config(*, scenes: int = 1200, epochs: int = 12, seed: int = 0) -> SegmenterRunConfig:
     """Return the demo's coarse training: SegNet-lite on seeded scenes."""
     return SegmenterRunConfig(
         data=DataConfig(name="digits", scenes=scenes, split_seed=seed, augment=AugmentConfig(shift=0.1)),
@@ -49,7 +49,7 @@ def refiner_config(kind: str, coarse: Path, *, epochs: int = 3, seed: int = 0) -
 
 
 def run_demo(
-    out: Path, *, scenes: int = 1600, epochs: int = 12, refiner_epochs: int = 3, seed: int = 0
+    out: Path, *, scenes: int = 1200, epochs: int = 12, refiner_epochs: int = 3, seed: int = 0
 ) -> dict[str, EvaluationResult]:
     """Train SegNet-lite, then CSPN and DySPN on its out-of-fold masks; score all on scenes none of them saw.
 

@@ -6,10 +6,9 @@ Lightning runs the loop. Each training leaves a run folder (see `run`) and resum
 import dataclasses
 import logging
 import math
-import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -293,7 +292,7 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
         val_loader = scoring_loader(job.val_set, size=size, batch_size=train.batch_size)
     resume = str(folder.resume) if folder.resume.exists() else None
     folder.log(f"{job.label}: {'resume' if resume else 'start'}, {len(job.train_set)} images, {train.epochs} epochs")
-    with _quiet_lightning(), _no_workers_left():
+    with _quiet_lightning(), closing(loader):
         trainer = pl.Trainer(
             max_epochs=train.epochs,
             accelerator="gpu" if choose_device(train.device) == "cuda" else "cpu",
@@ -313,18 +312,6 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     folder.resume.unlink(missing_ok=True)
     folder.log(f"{job.label}: finished")
     return {"train_loss": record.train_loss, "val_score": record.val_score, "seconds": record.seconds}
-
-
-@contextmanager
-def _no_workers_left() -> Iterator[None]:
-    """End the data workers that a failed training leaves; they ignore SIGTERM, and Python would wait for them."""
-    before = multiprocessing.active_children()
-    try:
-        yield
-    finally:
-        for worker in multiprocessing.active_children():
-            if worker not in before:
-                worker.kill()
 
 
 @contextmanager
