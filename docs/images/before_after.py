@@ -32,7 +32,7 @@ def main(demo: Path) -> None:
     palette = label_palette(len(dataset.classes))
     figure = Figure(figsize=(9, 1.62 * len(PERCENTILES)), dpi=110)
     axes = figure.subplots(len(PERCENTILES), 6)
-    for row, percentile in zip(axes, PERCENTILES, strict=True):
+    for number, (row, percentile) in enumerate(zip(axes, PERCENTILES, strict=True)):
         sample = dataset[int(order[round(percentile / 100 * (len(order) - 1))])]
         image, truth = sample.image.permute(1, 2, 0).numpy(), sample.target.numpy()
         steps = {name: predictor.steps(image) for name, predictor in predictors.items()}
@@ -51,7 +51,7 @@ def main(demo: Path) -> None:
         for axis, (title, picture) in zip(row, pictures.items(), strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
-            if row is axes[0]:
+            if number == 0:
                 axis.set_title(title, fontsize=11)
     figure.subplots_adjust(left=0, right=1, bottom=0.01, top=0.93, wspace=0.03, hspace=0.03)
     figure.savefig(Path(__file__).with_suffix(".png"))

@@ -192,6 +192,8 @@ def evaluate(
     from maskwright.engine.reporting import report_folders
     from maskwright.files import write_json
 
+    if (out / "config.yaml").exists():
+        raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
     folders = {"predictions": predictions} if base is None else {"base": base, "predictions": predictions}
     results = {
         name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes))

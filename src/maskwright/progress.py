@@ -29,7 +29,6 @@ class Bar:
     def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "images") -> None:
         self.label, self.total, self.done, self.unit = label, total, done, unit
         self.first = done
-        self.note = ""
         self.started = self.last_line = time.monotonic()
         self.bar: Progress | None = None
         if console.is_terminal:
@@ -57,7 +56,6 @@ class Bar:
     def advance(self, count: int = 1, *, note: str = "") -> None:
         """Count `count` more items; `note` stands behind the rate."""
         self.done += count
-        self.note = note
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = (self.done - self.first) / seconds
         if self.bar is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -101,6 +101,3 @@ class EvaluationResult:
     counts: NDArray[np.int64]
     confusion: NDArray[np.int64]
     ignored: NDArray[np.int64]
-
-
-LabelMap = Int64[Tensor, "h w"] | UInt8[Tensor, "h w"]

@@ -39,8 +39,9 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        if self.size < 0:
-            raise ConfigError(f"data.size must be at least 0, got {self.size}")
+        for name in ("size", "split_seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"data.{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"data.val_fraction must be in [0, 1), got {self.val_fraction}")
         if self.border not in ("pet", "ignore"):

@@ -141,7 +141,9 @@ class ScoringData(torch_data.Dataset[tuple[Tensor, Tensor, str]]):
 
     def __init__(self, dataset: Dataset, *, size: int) -> None:
         self.prepared = _Prepared(
-            dataset, partial(_prepare_scoring, size=size), bytes_each=2 * _bytes_each(dataset, size)
+            dataset,
+            partial(_prepare_scoring, size=size),
+            bytes_each=_bytes_each(dataset, size) + _bytes_each(dataset, 0),
         )
 
     def __len__(self) -> int:

@@ -19,12 +19,19 @@ from .tasks import SegmentationTask
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """Lightning's own checkpoints (weights, optimizer, schedules, loops) as safetensors + JSON, never as pickles."""
+    """Lightning's own checkpoints (weights, optimizer, schedules, loops) as safetensors + JSON, never as pickles.
+
+    Args:
+        batch_size: kept beside them, since the number of steps counts in batches.
+    """
+
+    def __init__(self, *, batch_size: int) -> None:
+        self.batch_size = batch_size
 
     def save_checkpoint(self, state: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write `state` atomically."""
         tensors, tree = checkpoint.pack_state(state)
-        checkpoint.save(Path(path), tensors, {"kind": "resume", "state": tree})
+        checkpoint.save(Path(path), tensors, {"kind": "resume", "batch_size": self.batch_size, "state": tree})
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read and verify what `save_checkpoint` wrote."""

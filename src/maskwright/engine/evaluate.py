@@ -63,7 +63,7 @@ def evaluate_run(run: Path, *, device: str = "auto", refresh: bool = False) -> E
         device: "auto", "cpu" or "cuda".
         refresh: score again although the file is there.
     """
-    stored = run / "evaluation.json"
+    stored = RunFolder(root=run).evaluation
     if stored.exists() and not refresh:
         return _load(stored)
     require_finished(RunFolder(root=run))
@@ -102,7 +102,8 @@ def evaluate_folders(
         targets: label maps; 255 is ignored.
         classes: a `classes.yaml` with names and rules (see `data.classes`); None takes `targets/classes.yaml` or
             `targets/../classes.yaml` where there is one.
-        num_classes: number of classes where there is no such file; None takes the largest true label.
+        num_classes: number of classes where there is no such file; None takes the largest true label + 1, at
+            least 2.
 
     Raises:
         DataError: missing pairs, all named at once; sizes or labels that do not fit.
@@ -123,8 +124,8 @@ def find_classes(targets: Path, classes: Path | None) -> ClassTable:
     """Read the class table that was named, or the one in or beside the folder of true masks, if there is one."""
     if classes is not None and not classes.is_file():
         raise ConfigError(f"{classes} does not exist; expected a classes.yaml")
-    beside = targets.parent / "classes.yaml"
-    return load_classes(classes or (beside if beside.is_file() else targets / "classes.yaml"))
+    within = targets / "classes.yaml"
+    return load_classes(classes or (within if within.is_file() else targets.parent / "classes.yaml"))
 
 
 def _refuse_binary(truths: Mapping[str, np.ndarray]) -> None:

@@ -21,7 +21,7 @@ from ..progress import Bar, say
 from ..refine.affinity import probabilities_and_entropy
 from ..report.pictures import class_colour
 from ..types import Dataset, Prediction, RefinedMask
-from .network import RefinedSegmenter, choose_device, decide, resize_logits
+from .network import RefinedSegmenter, choose_device, decide, is_out_of_memory, resize_logits
 from .run import TrainedModel, load_model
 
 Save = Literal["labels", "probabilities", "logits"]
@@ -158,6 +158,10 @@ def run_batch(
                 do(path)
             except MaskwrightError as error:
                 failures.append(str(error))
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                failures.append(f"{path}: out of memory; use a run with a smaller data.size, or refine with --size")
             bar.advance()
     if failures:
         shown = "\n  ".join(failures[:20])

@@ -48,9 +48,11 @@ def refine_folder(
 
     Raises:
         ConfigError: the run has no refiner.
-        DataError: images and masks do not pair up; all are named.
+        DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
+    if size is not None and size < 0:
+        raise ConfigError(f"size must be at least 0, got {size}")
     predictor = Predictor.load(refiner, device=device)
     if not isinstance(predictor.network, RefinedSegmenter):
         raise ConfigError(f"{refiner} is a run without a refiner; expected one of train-refiner")

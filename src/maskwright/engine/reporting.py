@@ -163,8 +163,14 @@ def report_folders(
         truth_path = next(iter(pairs.values()))[stem][1]
         truth = table.encode(read_labels(truth_path), path=truth_path)
         masks = {name: read_prediction(pair[stem][0], num_classes=num_classes) for name, pair in pairs.items()}
-        grey = np.full((*truth.shape, 3), 128, np.uint8)
-        return Picture(image=read_image(image_paths[stem]) if stem in image_paths else grey, truth=truth, masks=masks)
+        image = np.full((*truth.shape, 3), 128, np.uint8)
+        if stem in image_paths:
+            found = read_image(image_paths[stem])
+            if found.shape == image.shape:
+                image = found
+            else:
+                say(f"{image_paths[stem]} has another size than its mask; the page shows the mask on grey")
+        return Picture(image=image, truth=truth, masks=masks)
 
     stages = tuple(Stage(name=name, result=result) for name, (_, result) in results.items())
     write_report(

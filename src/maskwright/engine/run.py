@@ -2,10 +2,14 @@
 
 runs/NAME/config.yaml          what was asked for
           model.safetensors    the best weights, with all that is needed to build the network
-          metrics.json         history and scores
+          metrics.json         history and scores; its presence says that the training is finished
+          evaluation.json      exact counts of every scored image
           report.html          the page
           log                  one line per event
-          resume.safetensors   state of an unfinished training; removed when it is finished
+          tensorboard/         curves for TensorBoard
+          folds/               the out-of-fold networks that refiners of this run share, a run each
+          resume.safetensors   state of an unfinished training
+          frozen.safetensors   a refiner's weights while the joint training is not finished
 """
 
 import dataclasses
@@ -57,6 +61,11 @@ class RunFolder:
         return self.root / "frozen.safetensors"
 
     @property
+    def evaluation(self) -> Path:
+        """Exact counts of the scored images."""
+        return self.root / "evaluation.json"
+
+    @property
     def metrics(self) -> Path:
         """History and scores; written last, so a run that has it is finished."""
         return self.root / "metrics.json"
@@ -106,13 +115,25 @@ def prepare_folder(folder: RunFolder, config: Any) -> None:
     """
     begun = any(path.is_file() for path in (folder.model, folder.resume, folder.metrics))
     # Compared as settings, not as text: a version that adds a setting with a default still resumes older runs.
-    if begun and folder.config.is_file() and read_config(folder, type(config)) != config:
+    if begun and folder.config.is_file() and _outcome(read_config(folder, type(config))) != _outcome(config):
         raise ConfigError(f"{folder.root} holds a run with another configuration; choose another --out, or delete it")
-    if not folder.config.is_file():
-        # What stands here without its configuration is a leftover that nobody could say how to go on with.
-        for leftover in (folder.resume, folder.frozen, folder.metrics, folder.root / "evaluation.json"):
-            leftover.unlink(missing_ok=True)
+    known = folder.config.is_file()
     write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    stale = []
+    if not folder.metrics.is_file():
+        stale.append(folder.evaluation)  # of a model that is going to be replaced
+    if not known or not begun:
+        # What stands here without its configuration is a leftover that nobody could say how to go on with.
+        stale += [folder.resume, folder.frozen, folder.metrics, folder.evaluation]
+    for leftover in stale:
+        leftover.unlink(missing_ok=True)
+
+
+def _outcome(config: Any) -> Any:
+    """Return the configuration without what cannot change the result of a training."""
+    return dataclasses.replace(
+        config, train=dataclasses.replace(config.train, workers=0, checkpoint_minutes=0.0, device="auto")
+    )
 
 
 def require_finished(folder: RunFolder) -> None:
@@ -185,7 +206,10 @@ def read_config(folder: RunFolder, kind: type[T]) -> T:
         values = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{folder.config} cannot be read ({error}); expected the folder of a run") from error
-    return from_dict(kind, values)
+    try:
+        return from_dict(kind, values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{folder.config} holds settings of the wrong type: {error}") from error
 
 
 def from_dict(kind: type[T], values: Any) -> T:

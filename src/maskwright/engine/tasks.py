@@ -1,5 +1,6 @@
 """What Lightning trains: a segmenter, a refiner over out-of-fold coarse logits, or both together."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..data.loading import ScoringBatch, TrainingBatch
-from ..errors import TrainingError
+from ..errors import DataError, TrainingError
 from ..losses import SegmentationLoss
 from ..metrics import EvaluationMeter
 from ..metrics.scores import scores
@@ -68,7 +69,13 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the score that chooses the best checkpoint."""
-        self.log("val_score", getattr(scores(self.meter.result()), self.monitor))
+        score = getattr(scores(self.meter.result()), self.monitor)
+        if not math.isfinite(score):
+            raise DataError(
+                f"the validation part gives no {self.monitor}: none of its pixels is labelled; label some, name another "
+                "val part, or hold out another with data.split_seed"
+            )
+        self.log("val_score", score)
         self.meter = EvaluationMeter(self.classes)
 
     def configure_optimizers(self) -> Any:

@@ -32,7 +32,7 @@ from ..types import Dataset, Splits
 from . import checkpoint
 from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from .network import RefinedSegmenter, choose_device
+from .network import RefinedSegmenter, choose_device, is_out_of_memory
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
 from .tasks import RefinerTask, SegmentationTask
 
@@ -117,6 +117,7 @@ def train_segmenter(
     )
     history = fit(make_task, job)
     write_json(folder.metrics, {"history": history})
+    folder.resume.unlink(missing_ok=True)
     return out
 
 
@@ -189,9 +190,11 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
             history = fit(make_task, job)
             frozen: dict[str, Any] = {**metadata, "history": history}
             checkpoint.save(folder.frozen, checkpoint.load(folder.model)[0], frozen)
+            folder.resume.unlink(missing_ok=True)
         history = _train_jointly(config, job, splits.classes, make_network)
     write_json(folder.metrics, {"history": history})
-    folder.frozen.unlink(missing_ok=True)
+    for done in (folder.frozen, folder.resume):
+        done.unlink(missing_ok=True)
     return out
 
 
@@ -248,13 +251,17 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
         Per epoch `train_loss`, `val_score` and `seconds`.
     """
     sweep_temporary(job.folder.root)
+    if job.folder.resume.exists():
+        # Memory may have forced a smaller batch before the stop; the checkpoint counts in such batches.
+        batch_size: Any = checkpoint.load(job.folder.resume)[1]["batch_size"]
+        job = dataclasses.replace(job, train=dataclasses.replace(job.train, batch_size=batch_size))
     while True:
         try:
             return _fit_once(make_task(job.train), job)
         except MaskwrightError as error:
             raise _without_traceback(error) from None
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise _named(error) from error
             if job.train.batch_size <= SMALLEST_BATCH:
                 raise TrainingError(
@@ -300,7 +307,7 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
             precision="bf16-mixed" if train.precision == "bf16" else "32-true",
             gradient_clip_val=train.gradient_clip or None,
             callbacks=callbacks,
-            plugins=[SafeCheckpointIO()],
+            plugins=[SafeCheckpointIO(batch_size=train.batch_size)],
             logger=TensorBoardLogger(folder.root, name="", version="tensorboard"),
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -309,7 +316,6 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
             use_distributed_sampler=False,
         )
         trainer.fit(task, loader, val_loader, ckpt_path=resume, weights_only=False)
-    folder.resume.unlink(missing_ok=True)
     folder.log(f"{job.label}: finished")
     return {"train_loss": record.train_loss, "val_score": record.val_score, "seconds": record.seconds}
 
@@ -326,10 +332,6 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _named(error: BaseException) -> BaseException:
