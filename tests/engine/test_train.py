@@ -3,20 +3,24 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
+from maskwright.data.arrays import ArrayDataset
 from maskwright.data.catalog import DataConfig, open_data
+from maskwright.engine import checkpoint
 from maskwright.engine import train as training
 from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from maskwright.engine.run import RunFolder, read_config
+from maskwright.engine.run import RunFolder, prepare_folder, read_config
 from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule
 from maskwright.engine.train import train_refiner, train_segmenter
 from maskwright.errors import ConfigError, DataError, TrainingError
@@ -275,3 +279,56 @@ def test_another_architecture_trains_by_name(squares: Path, tmp_path: Path) -> N
     )
     train_segmenter(config, tmp_path / "run")
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run" / "model.safetensors").values())
+
+
+def test_scores_of_a_model_that_is_replaced_are_forgotten(
+    trained_run: Path, coarse_config: SegmenterRunConfig, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    (run / "evaluation.json").write_text("{}", encoding="utf-8")
+    (run / "metrics.json").unlink()
+    prepare_folder(RunFolder(root=run), coarse_config)
+    assert not (run / "evaluation.json").exists()
+
+
+def test_settings_that_cannot_change_the_result_do_not_bind_the_folder(
+    trained_run: Path, coarse_config: SegmenterRunConfig
+) -> None:
+    train = dataclasses.replace(coarse_config.train, workers=3, checkpoint_minutes=1.0)
+    prepare_folder(RunFolder(root=trained_run), dataclasses.replace(coarse_config, train=train))
+    with pytest.raises(ConfigError, match="another configuration"):
+        prepare_folder(
+            RunFolder(root=trained_run),
+            dataclasses.replace(coarse_config, train=dataclasses.replace(coarse_config.train, seed=9)),
+        )
+    prepare_folder(RunFolder(root=trained_run), coarse_config)
+
+
+def test_a_validation_part_without_a_label_fails_after_the_first_epoch(config_of: ConfigOf, tmp_path: Path) -> None:
+    images = np.zeros((4, 16, 16), np.uint8)
+    some, none = np.zeros((4, 16, 16), np.uint8), np.full((4, 16, 16), 255, np.uint8)
+    some[:, :8] = 1
+    train, val = (
+        ArrayDataset(images, targets, classes=("background", "square"), prefix=name)
+        for name, targets in (("train", some), ("val", none))
+    )
+    with pytest.raises(DataError, match="none of its pixels is labelled"):
+        train_segmenter(config_of(epochs=3), tmp_path / "run", splits=Splits(train=train, val=val, test=None))
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_resume_goes_on_with_the_batch_size_that_memory_forced(
+    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(batch_size=8)
+    prepare_folder(RunFolder(root=tmp_path), config)
+    checkpoint.save(tmp_path / "resume.safetensors", {}, {"kind": "resume", "batch_size": 2, "state": None})
+    sizes = []
+
+    def once(task: SegmentationTask, job: training.Job) -> training.History:
+        sizes.append(job.train.batch_size)
+        return {"train_loss": [], "val_score": [], "seconds": []}
+
+    monkeypatch.setattr(training, "_fit_once", once)
+    train_segmenter(config, tmp_path)
+    assert sizes == [2]
