@@ -21,14 +21,7 @@ def coarse_config(*, scenes: int = 1200, epochs: int = 12, seed: int = 0) -> Seg
     return SegmenterRunConfig(
         data=DataConfig(name="digits", scenes=scenes, split_seed=seed, augment=AugmentConfig(shift=0.1)),
         model=ModelConfig(name="segnet_lite"),
-        train=TrainConfig(
-            epochs=epochs,
-            batch_size=16,
-            learning_rate=4e-3,
-            precision="bf16",
-            seed=seed,
-            loss={"cross_entropy": 1.0, "dice_batch": 1.0},
-        ),
+        train=_train_config(epochs, seed),
     )
 
 
@@ -37,15 +30,13 @@ def refiner_config(kind: str, coarse: Path, *, epochs: int = 3, seed: int = 0) -
     return RefinerRunConfig(
         coarse=str(coarse),
         refiner=RefinerConfig(kind="cspn" if kind == "cspn" else "dyspn"),
-        train=TrainConfig(
-            epochs=epochs,
-            batch_size=16,
-            learning_rate=4e-3,
-            precision="bf16",
-            seed=seed,
-            loss={"cross_entropy": 1.0, "dice_batch": 1.0},
-        ),
+        train=_train_config(epochs, seed),
     )
+
+
+def _train_config(epochs: int, seed: int) -> TrainConfig:
+    loss = {"cross_entropy": 1.0, "dice_batch": 1.0}
+    return TrainConfig(epochs=epochs, batch_size=16, learning_rate=4e-3, precision="bf16", seed=seed, loss=loss)
 
 
 def run_demo(

@@ -138,14 +138,12 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     folder = RunFolder(root=out)
     coarse_folder = RunFolder(root=Path(config.coarse))
     require_finished(coarse_folder)
-    coarse = load_model(coarse_folder.root)
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
     coarse_config = read_config(coarse_folder, SegmenterRunConfig)
     splits = open_data(coarse_config.data)
     fold_runs, fold_of = train_folds(coarse_config, coarse_folder, splits, folds=config.folds)
-    assert isinstance(coarse.network, Segmenter)
     channels = logit_channels(len(splits.classes))
 
     def make_network(seed: int) -> RefinedSegmenter:
@@ -183,15 +181,10 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
         folds=fold_of,
         label=config.refiner.kind,
     )
-    if not config.joint_epochs:
-        history = fit(make_task, job)
+    if config.joint_epochs:
+        history = _fit_frozen_then_jointly(config, job, splits.classes, make_task, make_network)
     else:
-        if not folder.frozen.exists():
-            history = fit(make_task, job)
-            frozen: dict[str, Any] = {**metadata, "history": history}
-            checkpoint.save(folder.frozen, checkpoint.load(folder.model)[0], frozen)
-            folder.resume.unlink(missing_ok=True)
-        history = _train_jointly(config, job, splits.classes, make_network)
+        history = fit(make_task, job)
     write_json(folder.metrics, {"history": history})
     for done in (folder.frozen, folder.resume):
         done.unlink(missing_ok=True)
@@ -218,14 +211,22 @@ def train_folds(
     return runs, fold_of
 
 
-def _train_jointly(
-    config: RefinerRunConfig, job: Job, classes: Sequence[str], make_network: Callable[[int], RefinedSegmenter]
+def _fit_frozen_then_jointly(
+    config: RefinerRunConfig,
+    job: Job,
+    classes: Sequence[str],
+    make_frozen_task: Callable[[TrainConfig], SegmentationTask],
+    make_network: Callable[[int], RefinedSegmenter],
 ) -> History:
-    """Fine-tune coarse network and refiner together, starting from the best refiner; kept where that gets better.
+    """Train the refiner beside the frozen coarse network, then both together, kept where that gets better.
 
     Returns:
         The history of both trainings.
     """
+    if not job.folder.frozen.exists():
+        frozen: dict[str, Any] = {**job.metadata, "history": fit(make_frozen_task, job)}
+        checkpoint.save(job.folder.frozen, checkpoint.load(job.folder.model)[0], frozen)
+        job.folder.resume.unlink(missing_ok=True)
     tensors, metadata = checkpoint.load(job.folder.frozen)
     before: Any = metadata["history"]
 
