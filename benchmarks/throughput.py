@@ -35,7 +35,7 @@ from maskwright.models import ModelConfig, Segmenter, build
 CLASSES = ("background", "object")
 LOSS = {"bce": 1.0, "dice": 1.0}
 MODELS = {
-    "unet": (ModelConfig(name="unet"), 12, 4),
+    "unet": (ModelConfig(name="unet"), 24, 4),
     "smp:Unet/tu-tf_efficientnet_lite0": (ModelConfig(name="smp:Unet/tu-tf_efficientnet_lite0"), 96, 16),
 }
 """Name → (model, images, batch)."""
