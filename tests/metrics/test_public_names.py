@@ -5,12 +5,15 @@ from maskwright import metrics
 
 def test_public_names():
     assert sorted(metrics.__all__) == [
+        "BoundaryScores",
         "Change",
         "DEFINITIONS",
         "EvaluationMeter",
         "Interval",
         "Scores",
         "bootstrap",
+        "boundary",
+        "boundary_scores",
         "change",
         "confusion",
         "count",

@@ -9,18 +9,22 @@
 `scores` and `bootstrap` are the modules here; the functions of the same names are reached through them.
 """
 
-from maskwright.metrics import bootstrap, confusion, scores
+from maskwright.metrics import bootstrap, boundary, confusion, scores
 from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
+from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.confusion import EvaluationMeter, count
 from maskwright.metrics.scores import DEFINITIONS, Scores, image_iou
 
 __all__ = [
     "DEFINITIONS",
+    "BoundaryScores",
     "Change",
     "EvaluationMeter",
     "Interval",
     "Scores",
     "bootstrap",
+    "boundary",
+    "boundary_scores",
     "change",
     "confusion",
     "count",
