@@ -29,6 +29,7 @@ _HOMES = {
     "maskwright.metrics": ("EvaluationMeter",),
     "maskwright.models": ("ModelConfig", "Segmenter"),
     "maskwright.refine": ("CSPN", "DySPN", "RefinerConfig"),
+    "maskwright.refine.dense_crf": ("CRFParameters", "dense_crf"),
     "maskwright.types": ("EvaluationResult", "Prediction", "RefinedMask", "Sample"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -48,11 +49,13 @@ if TYPE_CHECKING:
     from maskwright.metrics import EvaluationMeter
     from maskwright.models import ModelConfig, Segmenter
     from maskwright.refine import CSPN, DySPN, RefinerConfig
+    from maskwright.refine.dense_crf import CRFParameters, dense_crf
     from maskwright.types import EvaluationResult, Prediction, RefinedMask, Sample
 
 __all__ = [
     "CSPN",
     "AugmentConfig",
+    "CRFParameters",
     "DataConfig",
     "DySPN",
     "EvaluationMeter",
@@ -69,6 +72,7 @@ __all__ = [
     "SegmenterRunConfig",
     "TrainConfig",
     "__version__",
+    "dense_crf",
     "evaluate_folders",
     "evaluate_run",
     "load_model",

@@ -19,11 +19,26 @@ class AffinityNet(nn.Module):
         out_channels: affinity (and attention) channels.
         width: channels of the finest level.
         levels: number of resolutions; the stride is 2 ** (levels − 1) pixels.
+        features: a network whose maps (N, feature_channels, H, W) of the image are read too, such as one with a
+            pretrained encoder: it knows edges and objects that few training images do not teach.
+        feature_channels: number of those maps.
     """
 
-    def __init__(self, logit_channels: int, out_channels: int, *, width: int = 16, levels: int = 4) -> None:
+    def __init__(
+        self,
+        logit_channels: int,
+        out_channels: int,
+        *,
+        width: int = 16,
+        levels: int = 4,
+        features: nn.Module | None = None,
+        feature_channels: int = 0,
+    ) -> None:
         super().__init__()
-        self.net = EncoderDecoder(3 + logit_channels + 1, out_channels, width=width, levels=levels)
+        self.logit_channels = logit_channels
+        self.features = features
+        in_channels = 3 + logit_channels + 1 + feature_channels
+        self.net = EncoderDecoder(in_channels, out_channels, width=width, levels=levels)
         nn.init.zeros_(self.head.weight)
         self.shift_head(0.0)
 
@@ -41,8 +56,10 @@ class AffinityNet(nn.Module):
         """Return raw affinities at the size of `image`, RGB in [0, 1]; of `logits` only probabilities are read."""
         height, width = image.shape[-2:]
         probabilities, entropy = probabilities_and_entropy(logits)
-        features = torch.cat(((image - 0.5) * 4, probabilities, entropy), dim=1)
-        return self.net(pad_to_multiple(features, self.net.stride))[..., :height, :width]
+        maps = [(image - 0.5) * 4, probabilities, entropy]
+        if self.features is not None:
+            maps.append(self.features(image))
+        return self.net(pad_to_multiple(torch.cat(maps, dim=1), self.net.stride))[..., :height, :width]
 
 
 def probabilities_and_entropy(logits: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:

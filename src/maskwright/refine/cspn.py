@@ -10,10 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..ops import fused
+from ..ops.fused import Backend, Mode
 from ..ops.propagation import inside_image, neighbour_offsets, neighbour_sum
 from .affinity import AffinityNet, float_logits, kernel_of
 
 CSPNForm = Literal["signed", "bounded", "softmax"]
+
+FUSED_MODE: dict[CSPNForm, int] = {"signed": Mode.SIGNED, "bounded": Mode.BOUNDED, "softmax": Mode.GIVEN}
 
 
 def cspn(
@@ -23,6 +27,7 @@ def cspn(
     *,
     form: CSPNForm = "signed",
     return_steps: bool = False,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "*t n c h w"]:
     """Propagate `logits`: h ← Σ w·h + (1 − Σ w)·h0, all sums over the neighbours inside the image.
 
@@ -35,6 +40,8 @@ def cspn(
             fade to zero, where nothing moves. "softmax": nine weights of sum 1, the centre's logit fixed at 0 (a
             softmax does not change when all logits shift) and its weight fed from h0.
         return_steps: return all states instead of the last.
+        backend: "auto" runs all steps in one fused kernel where there is one for the device; "reference" is the plain
+            PyTorch below, which every kernel is tested against.
 
     Returns:
         Refined logits in the shape of `logits`; with `return_steps` (steps + 1, N, C, H, W), h0 first.
@@ -47,7 +54,12 @@ def cspn(
     offsets = neighbour_offsets(kernel_of(logits, affinity))
     with torch.autocast(logits.device.type, enabled=False):
         coarse, affinity = float_logits(logits), float_logits(affinity)
-        weights = _normalise(affinity, inside_image(logits.shape[-2:], offsets, logits.device), form)
+        inside = inside_image(logits.shape[-2:], offsets, logits.device)
+        if fused.runs(backend, coarse, affinity):
+            given = _normalise(affinity, inside, form) if form == "softmax" else affinity
+            fused_states = fused.cspn_states(coarse, given, steps, FUSED_MODE[form])
+            return fused_states if return_steps else fused_states[-1]
+        weights = _normalise(affinity, inside, form)
         anchored = (1 - weights.sum(1, keepdim=True)) * coarse
         states = [coarse]
         for _ in range(steps):

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..ops import fused
+from ..ops.fused import Backend
 from ..ops.propagation import inside_image, neighbour_offsets, neighbour_sum, ring_offsets
 from .affinity import AffinityNet, float_logits, kernel_of
 
@@ -27,6 +29,7 @@ def dyspn(
     *,
     form: DySPNForm = "signed",
     return_steps: bool = False,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "*t n c h w"]:
     """Propagate `logits` with one attention per ring and step.
 
@@ -43,6 +46,8 @@ def dyspn(
         steps: number of propagation steps, ≥ 0.
         form: "signed": w as given. "softmax": w = softmax of `affinity` over the neighbours, all weights ≥ 0.
         return_steps: return all states instead of the last.
+        backend: "auto" runs all steps in one fused kernel where there is one for the device; "reference" is the plain
+            PyTorch below, which every kernel is tested against.
 
     Returns:
         Refined logits in the shape of `logits`; with `return_steps` (steps + 1, N, C, H, W), h0 first.
@@ -64,6 +69,9 @@ def dyspn(
     with torch.autocast(logits.device.type, enabled=False):
         coarse, gate = float_logits(logits), float_logits(attention).sigmoid()
         weights = _weights(float_logits(affinity), inside_image(logits.shape[-2:], offsets, logits.device), form)
+        if fused.runs(backend, coarse, weights):
+            fused_states = fused.dyspn_states(coarse, weights, gate[:, :steps], SMALLEST_CENTRE)
+            return fused_states if return_steps else fused_states[-1]
         # Numerator and denominator are divided by Σ|w| where that exceeds 1, so that neither overflows.
         scale = weights.abs().sum(1, keepdim=True).clamp_min(1)
         weights = weights / scale

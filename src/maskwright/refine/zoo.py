@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import nn
+
 from ..errors import ConfigError
 from .affinity import AffinityNet
 from .cspn import CSPN
@@ -39,13 +41,23 @@ class RefinerConfig:
                 raise ConfigError(f"refiner.{name} must be at least 1, got {getattr(self, name)}")
 
 
-def build_refiner(config: RefinerConfig, *, logit_channels: int) -> CSPN | DySPN:
-    """Build an untrained refiner for coarse logits with `logit_channels` channels (1 for binary)."""
+def build_refiner(
+    config: RefinerConfig, *, logit_channels: int, features: nn.Module | None = None, feature_channels: int = 0
+) -> CSPN | DySPN:
+    """Build an untrained refiner for coarse logits with `logit_channels` channels (1 for binary).
+
+    `features` and `feature_channels` are those of `AffinityNet`.
+    """
     kernel_size = config.kernel_size or {"cspn": 3, "dyspn": 7}[config.kind]
-    neighbours = kernel_size**2 - 1
+    attention = config.steps * (kernel_size // 2 + 1) if config.kind == "dyspn" else 0
+    net = AffinityNet(
+        logit_channels,
+        kernel_size**2 - 1 + attention,
+        width=config.width,
+        levels=config.levels,
+        features=features,
+        feature_channels=feature_channels,
+    )
     if config.kind == "cspn":
-        net = AffinityNet(logit_channels, neighbours, width=config.width, levels=config.levels)
         return CSPN(net, steps=config.steps, form="softmax" if config.softmax else "bounded")
-    attention = config.steps * (kernel_size // 2 + 1)
-    net = AffinityNet(logit_channels, neighbours + attention, width=config.width, levels=config.levels)
     return DySPN(net, kernel_size=kernel_size, steps=config.steps, form="softmax" if config.softmax else "signed")
