@@ -41,6 +41,7 @@ def _train_command() -> Callable[..., None]:
         data: DataConfig,
         model: ModelConfig = ModelConfig(),
         train: TrainConfig = TrainConfig(),
+        init: str = "",
         out: Path | None = None,
     ) -> None:
         """Train a segmenter, score it on the test part and write its page.
@@ -52,6 +53,7 @@ def _train_command() -> Callable[..., None]:
             data: which pictures, at which size.
             model: which network.
             train: how to train it.
+            init: run of the same model and classes whose weights the network starts from, to train it further.
             out: the run's folder; runs/DATA_MODEL where it is not given.
         """
         from maskwright.engine.reporting import complete_run
@@ -60,7 +62,7 @@ def _train_command() -> Callable[..., None]:
 
         names = (data.name.partition(":")[0], model.name.replace(":", "_").replace("/", "_"))
         run = train_segmenter(
-            SegmenterRunConfig(data=data, model=model, train=train), out or Path("runs", "_".join(names))
+            SegmenterRunConfig(data=data, model=model, train=train, init=init), out or Path("runs", "_".join(names))
         )
         _show(complete_run(run, commands=[_command_line()], device=train.device), RunFolder(root=run).report)
 
@@ -69,27 +71,34 @@ def _train_command() -> Callable[..., None]:
 
 def _train_refiner_command() -> Callable[..., None]:
     from maskwright.engine.config import RefinerRunConfig, TrainConfig
+    from maskwright.models import ModelConfig
     from maskwright.refine import RefinerConfig
 
     def train_refiner(
         coarse: Path,
         refiner: RefinerConfig = RefinerConfig(),
+        features: ModelConfig = ModelConfig(name=""),
+        scale: int = 1,
         train: TrainConfig = TrainConfig(),
         folds: int = 2,
+        fold_epochs: int = 0,
         joint_epochs: int = 0,
         joint_learning_rate: float = 1e-4,
         out: Path | None = None,
     ) -> None:
         """Train a refiner on the out-of-fold masks of a finished run, score it and write its page.
 
-        `--refiner cspn` is short for `--refiner.kind cspn`. The networks of the folds are trained first, like the
-        coarse run, and kept in its folder for the next refiner.
+        `--refiner cspn` is short for `--refiner.kind cspn`, `--features X` for `--features.name X`. The networks of the
+        folds are trained first, like the coarse run, and kept in its folder for the next refiner.
 
         Args:
             coarse: folder of a finished run of `maskwright train`.
             refiner: which refiner.
+            features: network that the refiner reads beside the image, such as one with a pretrained encoder.
+            scale: the refiner works at so many times the coarse run's size, where edges are sharper.
             train: how to train it.
-            folds: number of out-of-fold networks.
+            folds: number of out-of-fold networks; 0 takes the coarse run's own masks of its training images.
+            fold_epochs: epochs of each of them; 0 takes the coarse run's.
             joint_epochs: then so many epochs of coarse network and refiner together; 0 leaves the coarse one frozen.
             joint_learning_rate: of those epochs.
             out: the run's folder; COARSE_KIND where it is not given.
@@ -101,8 +110,11 @@ def _train_refiner_command() -> Callable[..., None]:
         config = RefinerRunConfig(
             coarse=str(coarse),
             refiner=refiner,
+            features=features,
+            scale=scale,
             train=train,
             folds=folds,
+            fold_epochs=fold_epochs,
             joint_epochs=joint_epochs,
             joint_learning_rate=joint_learning_rate,
         )
@@ -241,7 +253,7 @@ SUMMARIES = {
 }
 SHORT = {
     "train": {"--data": "--data.name", "--model": "--model.name"},
-    "train-refiner": {"--refiner": "--refiner.kind"},
+    "train-refiner": {"--refiner": "--refiner.kind", "--features": "--features.name"},
 }
 """Options that may be given by the name alone."""
 

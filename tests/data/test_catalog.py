@@ -1,5 +1,6 @@
 """From `data.name` to parts: which data set opens, what is held out, and which settings are refused."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from maskwright.data import digits
 from maskwright.data.catalog import DATASETS, DataConfig, open_data
+from maskwright.data.transforms import AugmentConfig
 from maskwright.errors import ConfigError, DataError
 
 
@@ -106,3 +108,18 @@ def test_a_path_that_leads_nowhere_is_named(kind: str, tmp_path: Path) -> None:
 def test_settings_out_of_range_are_named_with_what_came(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"data.{name} .*{value}"):
         DataConfig(**{name: value})
+
+
+def test_a_larger_scale_scales_what_is_counted_in_pixels() -> None:
+    config = DataConfig(name="digits", size=32, augment=AugmentConfig(crop=24, elastic=5.0, rotation=10.0, shift=0.1))
+    twice = config.scaled(2)
+    assert twice.size == 64
+    assert twice.augment == AugmentConfig(crop=48, elastic=10.0, rotation=10.0, shift=0.1)
+    assert dataclasses.replace(twice, size=32, augment=config.augment) == config
+
+
+def test_images_of_their_own_size_have_no_larger_scale() -> None:
+    config = DataConfig(name="digits")
+    assert config.scaled(1) == config
+    with pytest.raises(ConfigError, match=r"data\.size is 0"):
+        config.scaled(2)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from maskwright.engine.network import RefinedSegmenter, labels_at, resize_logits
 from maskwright.models import ModelConfig, build
@@ -33,6 +34,23 @@ def test_the_refiner_gets_the_image_and_the_coarse_logits(refined: RefinedSegmen
         assert torch.equal(refined(image), refined.refiner(image, coarse))
         assert torch.equal(refined(image), states[-1])
         assert not torch.equal(refined(image), coarse)
+
+
+def test_the_coarse_network_sees_a_smaller_image_than_the_refiner(refined: RefinedSegmenter) -> None:
+    image = torch.rand(2, 3, 34, 41, generator=torch.Generator().manual_seed(1))
+    sharper = RefinedSegmenter(refined.coarse, refined.refiner, scale=2).eval()
+    with torch.no_grad():
+        smaller = F.interpolate(image, (17, 20), mode="bilinear", antialias=True)
+        coarse = resize_logits(refined.coarse(smaller), (34, 41))
+        states = sharper(image, return_steps=True)
+        assert torch.equal(states[0], coarse)
+        assert torch.equal(states[-1], refined.refiner(image, coarse))
+
+
+def test_a_picture_of_one_pixel_is_not_shrunk_to_none(refined: RefinedSegmenter) -> None:
+    sharper = RefinedSegmenter(refined.coarse, refined.refiner, scale=4).eval()
+    with torch.no_grad():
+        assert sharper(torch.rand(1, 3, 1, 3)).shape == (1, 3, 1, 3)
 
 
 def test_one_channel_is_decided_at_probability_one_half() -> None:

@@ -1,6 +1,5 @@
 """Prediction: one file per image at the image's own size, whatever befalls the others, and the same every time."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from folders import names_in
 from maskwright.cli import main
 from maskwright.data.catalog import DataConfig, open_data
 from maskwright.data.io import read_image, read_logits, read_mask, read_probabilities
@@ -38,7 +38,7 @@ def test_every_image_gives_one_mask_of_its_name_and_size(trained_run: Path, imag
     Image.fromarray(colours(20, 50)).save(images / "wide.jpg")
     written = predict_folder(trained_run, images, tmp_path / "out")
     assert [path.name for path in written] == ["test_0.png", "test_1.png", "test_2.png", "wide.png"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in written]
+    assert names_in(tmp_path / "out") == [path.name for path in written]
     assert read_mask(tmp_path / "out" / "wide.png").shape == (20, 50)
     assert set(np.unique(read_mask(written[0])).tolist()) <= {0, 1}
 
@@ -57,7 +57,7 @@ def test_one_bad_file_does_not_stop_the_others(
     with pytest.raises(BatchError, match=r"2 of 4 images done, 2 failed") as caught:
         predict_folder(trained_run, images, tmp_path / "out")
     assert "test_1.png" in str(caught.value) and "empty.jpg" in str(caught.value)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test_0.png", "test_2.png"]
+    assert names_in(tmp_path / "out") == ["test_0.png", "test_2.png"]
 
     options = ["--run", str(trained_run), "--images", str(images), "--out", str(tmp_path / "out")]
     assert main(["predict", *options]) == 1
@@ -82,7 +82,7 @@ def test_a_second_run_does_only_what_is_missing(
     assert decoded == ["test_1.png"]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert written[1].read_bytes() == content
-    assert sorted(os.listdir(tmp_path / "out")) == [path.name for path in written]
+    assert names_in(tmp_path / "out") == [path.name for path in written]
 
 
 def test_a_stop_in_the_middle_of_a_file_leaves_no_part_of_it(
@@ -95,7 +95,7 @@ def test_a_stop_in_the_middle_of_a_file_leaves_no_part_of_it(
     monkeypatch.setattr(np, "savez_compressed", stopped)
     with pytest.raises(KeyboardInterrupt):
         predict_folder(trained_run, images, tmp_path / "out", save="logits")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert names_in(tmp_path / "out") == []
 
 
 def test_images_of_one_stem_do_not_overwrite_each_other(trained_run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ from maskwright.engine import train as training
 from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
 from maskwright.engine.run import RunFolder, prepare_folder, read_config
 from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule
-from maskwright.engine.train import train_refiner, train_segmenter
-from maskwright.errors import ConfigError, DataError, TrainingError
+from maskwright.engine.train import train_folds, train_refiner, train_segmenter
+from maskwright.errors import CheckpointError, ConfigError, DataError, TrainingError
 from maskwright.models import ModelConfig
 from maskwright.types import Dataset, Sample, Splits
 from training_steps import BATCHES, around_steps, assert_same, history, nothing, weights
@@ -83,6 +83,20 @@ def test_a_killed_data_worker_is_a_named_error(config_of: ConfigOf, tmp_path: Pa
     deadly = Splits(train=Deadly(splits.train, fatal=4), val=splits.val, test=None)
     with pytest.raises(TrainingError, match=r"data worker died.*same command again.*train.workers=0"):
         train_segmenter(config, tmp_path / "run", splits=deadly)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), BrokenPipeError()]
+)
+def test_a_worker_that_dies_while_it_hands_over_a_batch_has_the_same_error(
+    error: Exception, config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(task: SegmentationTask, batch: Any) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(SegmentationTask, "training_logits", broken)
+    with pytest.raises(TrainingError, match=r"data worker died.*same command again"):
+        train_segmenter(config_of(workers=1), tmp_path / "run")
 
 
 @pytest.mark.timeout(60)
@@ -281,6 +295,22 @@ def test_another_architecture_trains_by_name(squares: Path, tmp_path: Path) -> N
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run" / "model.safetensors").values())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_are_clipped_by_their_norm(
+    precision: Literal["fp32", "bf16"], config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+
+    def note(task: SegmentationTask, *batch: Any) -> None:
+        gradients = [p.grad.ravel() for p in task.parameters() if p.grad is not None]
+        norms.append(torch.cat(gradients).norm().item())
+
+    monkeypatch.setattr(SegmentationTask, "on_train_batch_end", note)
+    train_segmenter(config_of(epochs=1, precision=precision, gradient_clip=1e-3), tmp_path / "run")
+    assert len(norms) == BATCHES
+    assert norms == pytest.approx(BATCHES * [1e-3], rel=1e-2)
+
+
 def test_scores_of_a_model_that_is_replaced_are_forgotten(
     trained_run: Path, coarse_config: SegmenterRunConfig, tmp_path: Path
 ) -> None:
@@ -332,3 +362,39 @@ def test_a_resume_goes_on_with_the_batch_size_that_memory_forced(
     monkeypatch.setattr(training, "_fit_once", once)
     train_segmenter(config, tmp_path)
     assert sizes == [2]
+
+
+def test_a_run_goes_on_from_the_weights_of_another(
+    coarse_config: SegmenterRunConfig, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, Tensor]] = []
+
+    def note(task: SegmentationTask) -> None:
+        started.append({name: value.clone() for name, value in task.network.state_dict().items()})
+
+    monkeypatch.setattr(SegmentationTask, "on_train_start", note)
+    run = train_segmenter(dataclasses.replace(coarse_config, init=str(trained_run)), tmp_path / "further")
+    assert_same(started[0], weights(trained_run / "model.safetensors"))
+    assert any(not torch.equal(value, started[0][name]) for name, value in weights(run / "model.safetensors").items())
+    with pytest.raises(ConfigError, match="folds to 0"):
+        train_folds(
+            read_config(RunFolder(root=run), SegmenterRunConfig),
+            RunFolder(root=run),
+            open_data(coarse_config.data),
+            folds=2,
+        )
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_written(
+    coarse_config: SegmenterRunConfig, trained_run: Path, refined_run: Path, tmp_path: Path
+) -> None:
+    for init, error, words in (
+        (refined_run, ConfigError, "a refined run"),
+        (tmp_path / "nothing", CheckpointError, "nothing"),
+    ):
+        with pytest.raises(error, match=words):
+            train_segmenter(dataclasses.replace(coarse_config, init=str(init)), tmp_path / "run")
+    wider = dataclasses.replace(coarse_config, init=str(trained_run), model=ModelConfig(name="segnet_lite"))
+    with pytest.raises(CheckpointError, match="segnet_lite with 2 classes"):
+        train_segmenter(wider, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """From `data.name`, such as `folder:DIR`, to the data set cut into its parts."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,21 @@ class DataConfig:
             raise ConfigError(f"data.border must be pet or ignore, got {self.border!r}")
         if self.scenes < 4:
             raise ConfigError(f"data.scenes must be at least 4, got {self.scenes}")
+
+    def scaled(self, scale: int) -> "DataConfig":
+        """Return the same pictures at `scale` times the size, with what the augmentation counts in pixels.
+
+        Raises:
+            ConfigError: the pictures keep their own size, of which there is no multiple.
+        """
+        if scale == 1:
+            return self
+        if self.size == 0:
+            raise ConfigError(f"scale is {scale}, but data.size is 0: the images keep their own size; leave scale at 1")
+        augment = dataclasses.replace(
+            self.augment, crop=self.augment.crop * scale, elastic=self.augment.elastic * scale
+        )
+        return dataclasses.replace(self, size=self.size * scale, augment=augment)
 
 
 def _need_path(config: DataConfig, path: str) -> Path:

@@ -82,11 +82,19 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterRunConfig:
-    """One training of a segmenter: data, model, training."""
+    """One training of a segmenter.
+
+    Args:
+        data: which pictures, at which size.
+        model: which network.
+        train: how to train it.
+        init: a run, of the same model and as many classes, whose weights the network starts from; empty starts anew.
+    """
 
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    init: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,24 +104,39 @@ class RefinerRunConfig:
     Args:
         coarse: run folder of the segmenter, whose data and size are used.
         refiner: which refiner.
+        features: a network that the refiner reads beside image and coarse mask, such as
+            `smp:Unet/tu-tf_efficientnet_lite0` with pretrained weights; an empty name leaves it out. It is trained with
+            the refiner, and by an auxiliary loss to segment.
+        scale: the refiner sees the image at so many times the size that the coarse network sees, and its masks come at
+            that size: a mask of 128 pixels is sharpened on the image's 256 with scale 2.
         train: how to train it; the coarse network is frozen.
         folds: the coarse masks that the refiner learns from come from so many networks, each trained without the
             images whose masks it makes (out-of-fold); they are trained like the coarse run and shared by all refiners.
+            0 takes the coarse network's own masks of its training images: the better choice where it scores no higher
+            on them than on the validation images, since the networks of the folds are then the worse ones.
+        fold_epochs: epochs of each of them; 0 takes the coarse run's. They see fewer images per epoch, so more epochs
+            bring them nearer to the network whose masks the refiner will meet.
         joint_epochs: then so many epochs of coarse network and refiner together; 0 leaves the coarse network as it is.
         joint_learning_rate: of those epochs.
     """
 
     coarse: str
     refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    features: ModelConfig = field(default_factory=lambda: ModelConfig(name=""))
+    scale: int = 1
     train: TrainConfig = field(default_factory=TrainConfig)
     folds: int = 2
+    fold_epochs: int = 0
     joint_epochs: int = 0
     joint_learning_rate: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ConfigError(f"folds must be at least 2, got {self.folds}")
-        if self.joint_epochs < 0:
-            raise ConfigError(f"joint_epochs must be ≥ 0, got {self.joint_epochs}")
+        if self.scale < 1:
+            raise ConfigError(f"scale must be at least 1, got {self.scale}")
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f"folds must be 0 or at least 2, got {self.folds}")
+        for name in ("fold_epochs", "joint_epochs"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be ≥ 0, got {getattr(self, name)}")
         if not self.joint_learning_rate > 0:
             raise ConfigError(f"joint_learning_rate must be > 0, got {self.joint_learning_rate}")

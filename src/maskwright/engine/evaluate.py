@@ -53,7 +53,7 @@ def scored_part(splits: Splits) -> tuple[str, Dataset]:
     raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
 
 
-def evaluate_run(run: Path, *, device: str = "auto", refresh: bool = False) -> Evaluation:
+def evaluate_run(run: Path, *, device: str = "auto") -> Evaluation:
     """Score a run on its test part (validation where there is none), at the images' own sizes.
 
     The counts are kept in the run's `evaluation.json` and read from there the next time.
@@ -61,10 +61,9 @@ def evaluate_run(run: Path, *, device: str = "auto", refresh: bool = False) -> E
     Args:
         run: the run's folder.
         device: "auto", "cpu" or "cuda".
-        refresh: score again although the file is there.
     """
     stored = RunFolder(root=run).evaluation
-    if stored.exists() and not refresh:
+    if stored.exists():
         return _load(stored)
     require_finished(RunFolder(root=run))
     predictor = Predictor.load(run, device=device)

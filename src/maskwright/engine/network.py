@@ -8,26 +8,55 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from ..models import Segmenter
-from ..refine import CSPN, DySPN
+from ..models import ModelConfig, Segmenter, build, logit_channels
+from ..refine import CSPN, DySPN, RefinerConfig, build_refiner
 
 
 class RefinedSegmenter(nn.Module):
-    """A coarse segmenter and the refiner of its logits, at one size.
+    """A coarse segmenter and the refiner of its logits, which may see the image in more detail.
 
     Args:
         coarse: the segmenter.
         refiner: CSPN or DySPN.
+        scale: the segmenter sees the image at 1/scale of the size that the refiner sees.
     """
 
-    def __init__(self, coarse: Segmenter, refiner: CSPN | DySPN) -> None:
+    def __init__(self, coarse: Segmenter, refiner: CSPN | DySPN, *, scale: int = 1) -> None:
         super().__init__()
         self.coarse = coarse
         self.refiner = refiner
+        self.scale = scale
 
     def forward(self, image: Float[Tensor, "n 3 h w"], *, return_steps: bool = False) -> Float[Tensor, "*t n c h w"]:
         """Return refined logits, or with `return_steps` all states, the coarse logits first."""
-        return self.refiner(image, self.coarse(image), return_steps=return_steps)
+        return self.refiner(image, logits_of_smaller(self.coarse, image, self.scale), return_steps=return_steps)
+
+
+SPARE_FEATURES = 15
+"""Maps that a feature network gives beside those that the auxiliary loss trains to be the logits of a mask."""
+
+
+def build_refined(
+    coarse: Segmenter, refiner: RefinerConfig, features: ModelConfig, *, scale: int, num_classes: int
+) -> RefinedSegmenter:
+    """Put an untrained refiner on top of `coarse`, with a feature network where `features` has a name."""
+    channels = logit_channels(num_classes)
+    if not features.name:
+        return RefinedSegmenter(coarse, build_refiner(refiner, logit_channels=channels), scale=scale)
+    maps = channels + SPARE_FEATURES
+    network = build(features, num_classes=maps)
+    with_features = build_refiner(refiner, logit_channels=channels, features=network, feature_channels=maps)
+    return RefinedSegmenter(coarse, with_features, scale=scale)
+
+
+def logits_of_smaller(segmenter: nn.Module, image: Float[Tensor, "n 3 h w"], scale: int) -> Float[Tensor, "n c h w"]:
+    """Segment the image at 1/scale of its size (bilinear, antialiased); return the logits at the image's own size."""
+    if scale == 1:
+        return segmenter(image)
+    height, width = image.shape[-2:]
+    smaller = (max(height // scale, 1), max(width // scale, 1))
+    shrunk = F.interpolate(image, smaller, mode="bilinear", align_corners=False, antialias=True)
+    return resize_logits(segmenter(shrunk), (height, width))
 
 
 def decide(logits: Float[Tensor, "c h w"]) -> Int64[Tensor, "h w"]:

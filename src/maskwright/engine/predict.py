@@ -1,7 +1,7 @@
 """From images to masks with a trained model: one image, a data set, a folder."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ from ..data.io import read_image, write_mask
 from ..data.loading import scoring_loader, to_float
 from ..data.naming import list_images, output_names
 from ..data.transforms import resize_pair
-from ..errors import BatchError, ConfigError, DataError, MaskwrightError
-from ..files import atomic_write, sweep_temporary
-from ..progress import Bar, say
+from ..errors import DataError
+from ..files import atomic_write
 from ..refine.affinity import probabilities_and_entropy
 from ..report.pictures import class_colour
 from ..types import Dataset, Prediction, RefinedMask
-from .network import RefinedSegmenter, choose_device, decide, is_out_of_memory, resize_logits
-from .run import TrainedModel, load_model
+from .batch import digest_of, run_batch
+from .network import RefinedSegmenter, choose_device, decide, resize_logits
+from .run import TrainedModel, load_model, model_file
 
 Save = Literal["labels", "probabilities", "logits"]
 SUFFIX: dict[Save, str] = {"labels": ".png", "probabilities": ".npz", "logits": ".npz"}
@@ -109,6 +109,7 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
 
     Raises:
         BatchError: some images failed; all others are written, the failed ones named.
+        ConfigError: `out` holds masks of another run, other images or another `save`.
         DataError: no image there.
     """
     paths = list_images(images) if images.is_dir() else [images]
@@ -122,54 +123,13 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
     def one(path: Path) -> None:
         write_logits(outputs[path], predictor.logits(read_image(path)), save=save, palette=palette)
 
-    run_batch(outputs, one, label="predict")
+    settings = {
+        "run": digest_of(model_file(run)),
+        "images": str((images if images.is_dir() else images.parent).resolve()),
+        "save": save,
+    }
+    run_batch(outputs, one, label="predict", settings=settings)
     return [outputs[path] for path in paths]
-
-
-def run_batch(
-    outputs: dict[Path, Path], do: Callable[[Path], None], *, label: str, inputs: Iterable[Path] = ()
-) -> None:
-    """Call `do` for every input whose output is missing; go on past failures and name them all at the end.
-
-    Args:
-        outputs: output file of every input.
-        do: writes the output of one input, whole or not at all.
-        label: of the progress bar.
-        inputs: further files that are read, which no output may replace either.
-
-    Raises:
-        BatchError: some inputs failed.
-        ConfigError: an output would replace an input.
-    """
-    read = {path.resolve() for path in (*outputs, *inputs)}
-    replaced = [output for output in outputs.values() if output.resolve() in read]
-    if replaced:
-        raise ConfigError(f"{replaced[0]} is an input and would be replaced; choose another folder for --out")
-    for folder in {output.parent for output in outputs.values()}:
-        if folder.is_dir():
-            sweep_temporary(folder)
-    todo = [path for path, output in outputs.items() if not output.exists()]
-    if len(todo) < len(outputs):
-        say(f"{label}: {len(outputs) - len(todo)} of {len(outputs)} were done before")
-    failures = []
-    with Bar(label, total=len(outputs), done=len(outputs) - len(todo)) as bar:
-        for path in todo:
-            try:
-                do(path)
-            except MaskwrightError as error:
-                failures.append(str(error))
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                failures.append(f"{path}: out of memory; use a run with a smaller data.size, or refine with --size")
-            bar.advance()
-    if failures:
-        shown = "\n  ".join(failures[:20])
-        more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
-        raise BatchError(
-            f"{len(outputs) - len(failures)} of {len(outputs)} images done, {len(failures)} failed:\n  "
-            f"{shown}{more}\nmend or remove them and run the same command again; it does only what is missing"
-        )
 
 
 def write_logits(path: Path, logits: Float[Tensor, "c h w"], *, save: Save, palette: NDArray[np.uint8]) -> None:

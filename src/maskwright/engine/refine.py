@@ -13,9 +13,11 @@ from ..data.loading import to_float
 from ..data.naming import IMAGE_SUFFIXES
 from ..data.transforms import resize_pair
 from ..errors import ConfigError, DataError
+from .batch import digest_of, run_batch
 from .masks import MaskKind, pair_by_stem, read_coarse
 from .network import RefinedSegmenter, resize_logits
-from .predict import SUFFIX, Predictor, Save, autocast, label_palette, run_batch, write_logits
+from .predict import SUFFIX, Predictor, Save, autocast, label_palette, write_logits
+from .run import model_file
 
 
 def refine_folder(
@@ -47,7 +49,7 @@ def refine_folder(
         The output files.
 
     Raises:
-        ConfigError: the run has no refiner.
+        ConfigError: the run has no refiner; `out` holds masks of another refiner or of other settings.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
@@ -73,7 +75,15 @@ def refine_folder(
         refined = refine_logits(predictor, image, coarse, size=work_size)
         write_logits(outputs[mask], refined, save=save, palette=label_palette(classes))
 
-    run_batch(outputs, one, label="refine", inputs=image_of.values())
+    settings: dict[str, str | int | None] = {
+        "refiner": digest_of(model_file(refiner)),
+        "images": str(images.resolve()),
+        "masks": str(masks.resolve()),
+        "mask_kind": mask_kind,
+        "save": save,
+        "size": work_size,
+    }
+    run_batch(outputs, one, label="refine", settings=settings, inputs=image_of.values())
     return list(outputs.values())
 
 

@@ -26,10 +26,10 @@ import maskwright
 from ..data.catalog import DataConfig
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
-from ..models import ModelConfig, Segmenter, build, logit_channels
-from ..refine import RefinerConfig, build_refiner
+from ..models import ModelConfig, Segmenter, build
+from ..refine import RefinerConfig
 from . import checkpoint
-from .network import RefinedSegmenter
+from .network import RefinedSegmenter, build_refined
 
 T = TypeVar("T")
 
@@ -161,6 +161,11 @@ def model_metadata(
     }
 
 
+def model_file(run: Path) -> Path:
+    """Return the weights that `run`, a run folder or the file itself, names."""
+    return RunFolder(root=run).model if run.is_dir() else run
+
+
 def load_model(run: Path) -> TrainedModel:
     """Read the best weights of a run and build its network.
 
@@ -170,7 +175,7 @@ def load_model(run: Path) -> TrainedModel:
     Raises:
         CheckpointError: missing, damaged, or not a maskwright model.
     """
-    path = run / "model.safetensors" if run.is_dir() else run
+    path = model_file(run)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected the folder of a finished run")
     tensors, metadata = checkpoint.load(path)
@@ -181,10 +186,16 @@ def load_model(run: Path) -> TrainedModel:
         network: Segmenter | RefinedSegmenter = build(model, num_classes=len(classes))
         if metadata["kind"] == "refined":
             assert isinstance(network, Segmenter)
-            refiner = build_refiner(
-                from_dict(RefinerConfig, metadata["refiner"]), logit_channels=logit_channels(len(classes))
+            # Refiners of the first days have neither: they saw what the coarse network saw, and no features.
+            scale: Any = metadata.get("scale", 1)
+            features = from_dict(ModelConfig, metadata.get("features", {"name": ""}))
+            network = build_refined(
+                network,
+                from_dict(RefinerConfig, metadata["refiner"]),
+                dataclasses.replace(features, pretrained="none"),
+                scale=scale,
+                num_classes=len(classes),
             )
-            network = RefinedSegmenter(network, refiner)
         elif metadata["kind"] != "segmenter":
             raise CheckpointError(f"{path} holds {metadata['kind']!r}, expected a segmenter or a refined segmenter")
         precision = str(metadata["precision"])

@@ -16,7 +16,7 @@ from ..metrics import EvaluationMeter
 from ..metrics.scores import scores
 from ..models import Segmenter
 from .config import TrainConfig
-from .network import RefinedSegmenter, labels_at
+from .network import RefinedSegmenter, labels_at, logits_of_smaller
 
 DEFAULT_LOSS = {1: {"bce": 1.0, "dice": 1.0}}
 """Logit channels → loss terms, where the configuration names none."""
@@ -47,13 +47,17 @@ class SegmentationTask(pl.LightningModule):
         """Return the logits that the loss is taken of."""
         return self.network(self._formatted(batch.images))
 
+    def batch_loss(self, batch: TrainingBatch) -> Tensor:
+        """Return what is minimised, a scalar."""
+        return self.loss(self.training_logits(batch), batch.targets)
+
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
         """Return the loss of one batch.
 
         Raises:
             TrainingError: it is not finite.
         """
-        loss = self.loss(self.training_logits(batch), batch.targets)
+        loss = self.batch_loss(batch)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; the best "
@@ -87,6 +91,17 @@ class SegmentationTask(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": build_schedule(optimizer, self.config, steps), "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm. Lightning refuses that for fused optimizers in mixed precision, which may unscale gradients
+        themselves; in bf16 nothing is scaled."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.requires_grad], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep torch's random state, which dropout layers draw from."""
@@ -133,6 +148,25 @@ class RefinerTask(SegmentationTask):
         # In a tuple, hence not part of this module's state: they are frozen and lie in their own runs.
         self.fold_networks = tuple(fold.eval().requires_grad_(False) for fold in fold_networks)
         self.fold_of = fold_of
+        self.feature_maps: Tensor | None = None
+        features = network.refiner.affinity_net.features
+        if features is not None:
+            features.register_forward_hook(self._keep_features)
+
+    def batch_loss(self, batch: TrainingBatch) -> Tensor:
+        """Return the loss of the refined logits, and of the feature network's first maps taken as logits.
+
+        The refiner starts as the identity, from where its own loss hardly reaches the features; learning to segment,
+        they soon know more than the coarse mask.
+        """
+        loss = super().batch_loss(batch)
+        if self.feature_maps is None:
+            return loss
+        channels = self.network.refiner.affinity_net.logit_channels
+        return loss + self.loss(self.feature_maps[:, :channels], batch.targets)
+
+    def _keep_features(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.feature_maps = output if self.training else None
 
     def on_fit_start(self) -> None:
         """Bring the fold networks to the device that Lightning chose."""
@@ -158,7 +192,7 @@ class RefinerTask(SegmentationTask):
             chosen = (folds == fold).to(images.device)
             if not chosen.any():
                 continue
-            part = network(self._formatted(images[chosen]))
+            part = logits_of_smaller(network, self._formatted(images[chosen]), self.network.scale)
             if logits is None:
                 logits = part.new_empty((len(images), *part.shape[1:]))
             logits[chosen] = part
@@ -169,15 +203,28 @@ class RefinerTask(SegmentationTask):
 def build_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimizer that `config.optimizer` names."""
     rate, decay = config.learning_rate, config.weight_decay
+    fused = True  # several times faster where there are many small parameters
+    optimizer: torch.optim.Optimizer
     match config.optimizer:
         case "adam":
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+            optimizer = torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+            optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
         case "radam":
-            return torch.optim.RAdam(parameters, lr=rate, weight_decay=decay)
+            optimizer = torch.optim.RAdam(parameters, lr=rate, weight_decay=decay)
         case "sgd":
-            return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+            optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=fused)
+    optimizer.register_load_state_dict_post_hook(_lay_state_out_like_parameters)
+    return optimizer
+
+
+def _lay_state_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments that were read from a file the strides of their parameters: fused steps on a CPU go through the
+    memory of both in the same order, without a look at the strides."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def build_schedule(

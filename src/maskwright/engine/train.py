@@ -19,20 +19,20 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..data.catalog import DataConfig, open_data
 from ..data.loading import TrainingData, TrainingLoader, scoring_loader
 from ..data.splits import Subset, fold_of_each
-from ..errors import MaskwrightError, TrainingError
+from ..errors import ConfigError, MaskwrightError, TrainingError
 from ..files import sweep_temporary, write_json
 from ..models import Segmenter, build, logit_channels
 from ..progress import say
-from ..refine import build_refiner
 from ..types import Dataset, Splits
 from . import checkpoint
 from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from .network import RefinedSegmenter, choose_device, is_out_of_memory
+from .network import RefinedSegmenter, build_refined, choose_device, is_out_of_memory
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
 from .tasks import RefinerTask, SegmentationTask
 
@@ -84,6 +84,7 @@ def train_segmenter(
         The run's folder, now with `model.safetensors` and `metrics.json`.
 
     Raises:
+        CheckpointError: `config.init` has no weights, or those of another model.
         ConfigError: settings that do not fit; `out` belongs to another run.
         DataError: data that is not as it should be.
         TrainingError: the loss is not finite, memory or a data worker is lost.
@@ -92,6 +93,7 @@ def train_segmenter(
     folder = RunFolder(root=out)
     # Before anything is written, so that a wrong data set leaves no folder behind.
     splits = splits or open_data(config.data)
+    start = _weights_to_start_from(config, num_classes=len(splits.classes))
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
@@ -101,6 +103,8 @@ def train_segmenter(
     def make_task(train: TrainConfig) -> SegmentationTask:
         torch.manual_seed(train.seed)
         network = build(config.model, num_classes=len(classes))
+        if start is not None:
+            network.load_state_dict(start)
         return SegmentationTask(network, classes=classes, config=train, logit_channels=channels)
 
     metadata = model_metadata(
@@ -121,6 +125,19 @@ def train_segmenter(
     return out
 
 
+def _weights_to_start_from(config: SegmenterRunConfig, *, num_classes: int) -> dict[str, Tensor] | None:
+    if not config.init:
+        return None
+    model = load_model(Path(config.init))
+    if isinstance(model.network, RefinedSegmenter) or len(model.classes) != num_classes:
+        kind = "a refined run" if isinstance(model.network, RefinedSegmenter) else f"of {len(model.classes)} classes"
+        raise ConfigError(f"init: {config.init} is {kind}; expected the run of a segmenter with {num_classes} classes")
+    start = model.network.state_dict()
+    untrained = build(dataclasses.replace(config.model, pretrained="none"), num_classes=num_classes)
+    checkpoint.load_into(untrained, start, what=f"model {config.model.name} with {num_classes} classes")
+    return start
+
+
 def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     """Train a refiner of a finished segmenter run on out-of-fold coarse masks, then both together if asked.
 
@@ -138,19 +155,24 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     folder = RunFolder(root=out)
     coarse_folder = RunFolder(root=Path(config.coarse))
     require_finished(coarse_folder)
+    coarse_config = read_config(coarse_folder, SegmenterRunConfig)
+    data = coarse_config.data.scaled(config.scale)
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
-    coarse_config = read_config(coarse_folder, SegmenterRunConfig)
     splits = open_data(coarse_config.data)
-    fold_runs, fold_of = train_folds(coarse_config, coarse_folder, splits, folds=config.folds)
+    fold_runs, fold_of = train_folds(
+        coarse_config, coarse_folder, splits, folds=config.folds, epochs=config.fold_epochs
+    )
     channels = logit_channels(len(splits.classes))
 
     def make_network(seed: int) -> RefinedSegmenter:
         torch.manual_seed(seed)
         fresh = load_model(coarse_folder.root).network
         assert isinstance(fresh, Segmenter)
-        return RefinedSegmenter(fresh, build_refiner(config.refiner, logit_channels=channels))
+        return build_refined(
+            fresh, config.refiner, config.features, scale=config.scale, num_classes=len(splits.classes)
+        )
 
     def make_task(train: TrainConfig) -> RefinerTask:
         fold_networks = [load_model(run).network for run in fold_runs]
@@ -166,15 +188,17 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     metadata = model_metadata(
         "refined",
         classes=splits.classes,
-        data=coarse_config.data,
+        data=data,
         precision=config.train.precision,
         model=coarse_config.model,
         refiner=config.refiner,
+        features=config.features,
     )
+    metadata["scale"] = config.scale
     job = Job(
         train_set=splits.train,
         val_set=splits.val,
-        data=coarse_config.data,
+        data=data,
         train=config.train,
         folder=folder,
         metadata=metadata,
@@ -192,20 +216,35 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
 
 
 def train_folds(
-    config: SegmenterRunConfig, coarse: RunFolder, splits: Splits, *, folds: int
+    config: SegmenterRunConfig, coarse: RunFolder, splits: Splits, *, folds: int, epochs: int = 0
 ) -> tuple[list[Path], NDArray[np.int64]]:
     """Train one network per fold on the other folds' images, as the coarse run was trained; finished ones are kept.
+
+    Args:
+        config: of the coarse run.
+        coarse: its folder.
+        splits: its data.
+        folds: number of networks; 0 trains none, and the coarse run itself is the only one.
+        epochs: of each; 0 takes the coarse run's.
 
     The validation images choose the best weights of every fold, as they did for the coarse run.
 
     Returns:
         The runs, one per fold, and the fold of each training image, int64.
     """
+    if folds == 0:
+        return [coarse.root], np.zeros(len(splits.train), np.int64)
+    if config.init and load_model(Path(config.init)).data.name == config.data.name:
+        raise ConfigError(
+            f"{coarse.root} started from the weights of {config.init}, which saw the same images, so its folds would be "
+            "none; set folds to 0"
+        )
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=epochs or config.train.epochs))
     fold_of = fold_of_each(len(splits.train), folds, seed=config.train.seed)
     runs = []
     for fold in range(folds):
         rest = Subset(splits.train, [i for i, other in enumerate(fold_of) if other != fold])
-        run = coarse.folds / f"{fold + 1}-of-{folds}"
+        run = coarse.folds / (f"{fold + 1}-of-{folds}" + (f"-{epochs}-epochs" if epochs else ""))
         part = Splits(train=rest, val=splits.val, test=None)
         runs.append(train_segmenter(config, run, splits=part, label=f"fold {fold + 1} of {folds}"))
     return runs, fold_of
@@ -261,7 +300,7 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
             return _fit_once(make_task(job.train), job)
         except MaskwrightError as error:
             raise _without_traceback(error) from None
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ConnectionError, EOFError) as error:
             if not is_out_of_memory(error):
                 raise _named(error) from error
             if job.train.batch_size <= SMALLEST_BATCH:
@@ -337,7 +376,8 @@ def _quiet_lightning() -> Iterator[None]:
 
 def _named(error: BaseException) -> BaseException:
     """Turn what a lost data worker raises into a named error; leave the rest."""
-    if "DataLoader worker" in str(error):
+    # A worker that dies while it hands over a batch breaks the connection before PyTorch notices its death.
+    if "DataLoader worker" in str(error) or isinstance(error, ConnectionError | EOFError):
         return TrainingError(
             f"a data worker died ({error}); the last checkpoint is intact: run the same command again, "
             "with train.workers=0 if it happens again"

@@ -1,0 +1,73 @@
+"""A folder of outputs remembers what made it: what other settings made is never taken for finished."""
+
+from pathlib import Path
+
+import pytest
+
+from folders import names_in
+from maskwright.engine.batch import RECORD, digest_of, run_batch
+from maskwright.errors import ConfigError
+
+
+def convert(folder: Path, **settings: str | int | None) -> list[str]:
+    """Run a batch of two files that writes the settings' values, and return what was written now."""
+    done = []
+
+    def do(path: Path) -> None:
+        (folder / f"{path.name}.out").write_text(str(sorted(settings.items())))
+        done.append(path.name)
+
+    folder.mkdir(exist_ok=True)
+    inputs = [folder.parent / name for name in ("a", "b")]
+    run_batch({path: folder / f"{path.name}.out" for path in inputs}, do, label="convert", settings=settings)
+    return done
+
+
+def test_equal_settings_go_on_where_they_stopped(tmp_path: Path) -> None:
+    assert convert(tmp_path / "out", size=3, run="x") == ["a", "b"]
+    (tmp_path / "out" / "a.out").unlink()
+    assert convert(tmp_path / "out", size=3, run="x") == ["a"]
+    assert names_in(tmp_path / "out") == ["a.out", "b.out"]
+
+
+def test_outputs_of_other_settings_are_neither_kept_nor_replaced(tmp_path: Path) -> None:
+    convert(tmp_path / "out", size=3, run="x")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ConfigError, match=r"out holds files made with another size, run; choose another --out"):
+        convert(tmp_path / "out", size=None, run="y")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_outputs_that_nothing_is_known_of_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.out").write_text("mine")
+    with pytest.raises(ConfigError, match="unknown origin"):
+        convert(tmp_path / "out", size=3)
+    assert names_in(tmp_path / "out") == ["b.out"]
+    assert (tmp_path / "out" / "b.out").read_text() == "mine"
+
+
+def test_other_files_in_the_folder_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert convert(tmp_path / "out", size=3) == ["a", "b"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", "{}", "no json"])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    convert(tmp_path / "out", size=3)
+    (tmp_path / "out" / RECORD).write_text(content)
+    with pytest.raises(ConfigError, match="out"):
+        convert(tmp_path / "out", size=3)
+
+
+def test_a_folder_whose_outputs_were_deleted_is_free_again(tmp_path: Path) -> None:
+    convert(tmp_path / "out", size=3)
+    for name in ("a.out", "b.out"):
+        (tmp_path / "out" / name).unlink()
+    assert convert(tmp_path / "out", size=4) == ["a", "b"]
+
+
+def test_the_digest_is_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"abc")
+    assert digest_of(tmp_path / "one") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,11 @@
+"""What lies in a folder of outputs."""
+
+import os
+from pathlib import Path
+
+from maskwright.engine.batch import RECORD
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of all files, hidden ones too, but for the record of what they were made with."""
+    return sorted(name for name in os.listdir(folder) if name != RECORD)
