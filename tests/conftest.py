@@ -1,6 +1,6 @@
 """What several test files share: one thread per process, a tiny data set, and runs that were trained on it once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,13 @@ def write_square(folder: Path, name: str, *, generator: np.random.Generator) -> 
     for kind, pixels in (("images", image), ("masks", mask)):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+
+
+@pytest.fixture
+def any_threads() -> Iterator[None]:
+    """The test may set PyTorch's number of threads."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -115,11 +115,12 @@ def test_memory_layout_does_not_matter() -> None:
     assert torch.equal(cspn(*strided[:2]), cspn(*tensors[:2]))
 
 
-def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("any_threads")
+def test_the_number_of_threads_does_not_matter() -> None:
     tensors = inputs((2, 2, 17, 19), 7, steps=3, dtype=torch.float32)
     results = []
     for threads in (1, max(2, numba.config.NUMBA_NUM_THREADS)):
-        monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
+        torch.set_num_threads(threads)
         out = dyspn(*tensors, 3)
         results.append([out, *torch.autograd.grad(out.sum(), tensors)])
         out = cspn(*tensors[:2])

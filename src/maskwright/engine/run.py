@@ -14,7 +14,7 @@ runs/NAME/config.yaml          what was asked for
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -148,7 +148,7 @@ def require_finished(folder: RunFolder) -> None:
 
 
 def model_metadata(
-    kind: str, *, classes: tuple[str, ...], data: DataConfig, precision: str, **parts: Any
+    kind: str, *, classes: Sequence[str], data: DataConfig, precision: str, **parts: Any
 ) -> dict[str, Any]:
     """Return what a checkpoint must say so that `load_model` can build the network again."""
     return {

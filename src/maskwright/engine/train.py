@@ -164,55 +164,57 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     fold_runs, fold_of = train_folds(
         coarse_config, coarse_folder, splits, folds=config.folds, epochs=config.fold_epochs
     )
-    channels = logit_channels(len(splits.classes))
-
-    def make_network(seed: int) -> RefinedSegmenter:
-        torch.manual_seed(seed)
-        fresh = load_model(coarse_folder.root).network
-        assert isinstance(fresh, Segmenter)
-        return build_refined(
-            fresh, config.refiner, config.features, scale=config.scale, num_classes=len(splits.classes)
-        )
 
     def make_task(train: TrainConfig) -> RefinerTask:
         fold_networks = [load_model(run).network for run in fold_runs]
         return RefinerTask(
-            make_network(train.seed),
+            _untrained_refinement(config, splits.classes, seed=train.seed),
             fold_networks=[n for n in fold_networks if isinstance(n, Segmenter)],
             fold_of=torch.from_numpy(fold_of),
             classes=splits.classes,
             config=train,
-            logit_channels=channels,
+            logit_channels=logit_channels(len(splits.classes)),
         )
 
-    metadata = model_metadata(
-        "refined",
-        classes=splits.classes,
-        data=data,
-        precision=config.train.precision,
-        model=coarse_config.model,
-        refiner=config.refiner,
-        features=config.features,
-    )
-    metadata["scale"] = config.scale
     job = Job(
         train_set=splits.train,
         val_set=splits.val,
         data=data,
         train=config.train,
         folder=folder,
-        metadata=metadata,
+        metadata=_refined_metadata(config, coarse_config, splits.classes, data=data),
         folds=fold_of,
         label=config.refiner.kind,
     )
-    if config.joint_epochs:
-        history = _fit_frozen_then_jointly(config, job, splits.classes, make_task, make_network)
-    else:
-        history = fit(make_task, job)
+    history = _fit_frozen_then_jointly(config, job, splits.classes, make_task)
     write_json(folder.metrics, {"history": history})
     for done in (folder.frozen, folder.resume):
         done.unlink(missing_ok=True)
     return out
+
+
+def _untrained_refinement(config: RefinerRunConfig, classes: Sequence[str], *, seed: int) -> RefinedSegmenter:
+    """Return the coarse run's network with a new refiner on top."""
+    torch.manual_seed(seed)
+    coarse = load_model(Path(config.coarse)).network
+    assert isinstance(coarse, Segmenter)
+    return build_refined(coarse, config.refiner, config.features, scale=config.scale, num_classes=len(classes))
+
+
+def _refined_metadata(
+    config: RefinerRunConfig, coarse: SegmenterRunConfig, classes: Sequence[str], *, data: DataConfig
+) -> dict[str, Any]:
+    """Return what the checkpoint says of its model; `data` is the coarse run's at the refiner's scale."""
+    metadata = model_metadata(
+        "refined",
+        classes=classes,
+        data=data,
+        precision=config.train.precision,
+        model=coarse.model,
+        refiner=config.refiner,
+        features=config.features,
+    )
+    return {**metadata, "scale": config.scale}
 
 
 def train_folds(
@@ -255,13 +257,14 @@ def _fit_frozen_then_jointly(
     job: Job,
     classes: Sequence[str],
     make_frozen_task: Callable[[TrainConfig], SegmentationTask],
-    make_network: Callable[[int], RefinedSegmenter],
 ) -> History:
-    """Train the refiner beside the frozen coarse network, then both together, kept where that gets better.
+    """Train the refiner beside the frozen coarse network, then, if asked, both together, kept where that gets better.
 
     Returns:
         The history of both trainings.
     """
+    if not config.joint_epochs:
+        return fit(make_frozen_task, job)
     if not job.folder.frozen.exists():
         frozen: dict[str, Any] = {**job.metadata, "history": fit(make_frozen_task, job)}
         checkpoint.save(job.folder.frozen, checkpoint.load(job.folder.model)[0], frozen)
@@ -270,7 +273,7 @@ def _fit_frozen_then_jointly(
     before: Any = metadata["history"]
 
     def make_task(train: TrainConfig) -> SegmentationTask:
-        network = make_network(train.seed)
+        network = _untrained_refinement(config, classes, seed=train.seed)
         checkpoint.load_into(network, tensors, what=str(job.folder.frozen))
         return SegmentationTask(network, classes=classes, config=train, logit_channels=logit_channels(len(classes)))
 

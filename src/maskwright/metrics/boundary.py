@@ -24,11 +24,10 @@ from math import ceil, hypot, isqrt, nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
 
 from maskwright.errors import ConfigError
 from maskwright.metrics import confusion, scores
-from maskwright.metrics.confusion import LabelMap, Labels
+from maskwright.metrics.confusion import LabelMap
 from maskwright.types import IGNORE_INDEX
 
 Mask = NDArray[np.bool_]
@@ -254,7 +253,7 @@ def _pairs(
         raise ConfigError(f"border_share must be at least 0; got {border_share}")
     in_truth = confusion.count(prediction, target, num_classes, ignore_index=ignore_index).sum(axis=1)
     classes = np.flatnonzero(in_truth) if num_classes > 2 else [1] if in_truth.any() else []
-    predicted, truth = _as_array(prediction), _as_array(target)
+    predicted, truth = confusion.as_labels(prediction, "prediction"), confusion.as_labels(target, "target")
     ignored = truth == ignore_index
     reach = min(border_share, 1.0) * hypot(*truth.shape)
     pairs = []
@@ -263,10 +262,6 @@ def _pairs(
         rest = ~ignored & ~true
         pairs.append(_Pair(~ignored & (predicted == label), true, rest, _border(true, rest, ignored, reach)))
     return pairs
-
-
-def _as_array(labels: LabelMap) -> Labels:
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
 
 
 def _border(true: Mask, rest: Mask, ignored: Mask, reach: float) -> Mask:

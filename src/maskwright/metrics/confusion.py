@@ -46,7 +46,7 @@ def count(
     """
     if num_classes < 2:
         raise ConfigError(f"num_classes must be at least 2, the background included; got {num_classes}")
-    predicted, truth = _as_labels(prediction, "prediction"), _as_labels(target, "target")
+    predicted, truth = as_labels(prediction, "prediction"), as_labels(target, "target")
     if predicted.shape != truth.shape:
         raise DataError(
             f"the prediction is {_size(predicted)} but the target is {_size(truth)} (height x width); "
@@ -138,7 +138,12 @@ class EvaluationMeter:
             )
 
 
-def _as_labels(labels: LabelMap, role: str) -> Labels:
+def as_labels(labels: LabelMap, role: str) -> Labels:
+    """Return the label map as an array (H, W).
+
+    Raises:
+        DataError: it is not two-dimensional or not integer; `role` says which map.
+    """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "iub":
         raise DataError(
