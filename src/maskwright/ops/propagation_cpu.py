@@ -22,9 +22,7 @@ from numba import njit, prange
 GIVEN, BOUNDED, SIGNED = 0, 1, 2
 """`fused.Mode`, as constants that numba compiles in."""
 
-# No fast maths, not even fused multiply-add: where arrays lie in memory decides which of the compiler's versions of a
-# loop runs, and all must round alike for equal trainings to be equal.
-KERNEL = {"parallel": True, "cache": True, "nogil": True}
+KERNEL = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 
 
 @njit(inline="always")
