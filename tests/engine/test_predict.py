@@ -240,6 +240,25 @@ def test_a_refined_run_predicts_without_its_coarse_run(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has a GPU")
+def test_with_flips_a_mirrored_image_gives_the_mirrored_mask(trained_run: Path, refined_run: Path) -> None:
+    # A size whose columns the network need not pad, which it does on one side only.
+    image = colours(32, 64)
+    for run in (trained_run, refined_run):
+        plain, flipping = Predictor.load(run), Predictor.load(run, flip=True)
+        logits = flipping.logits(image)
+        torch.testing.assert_close(flipping.logits(image[:, ::-1].copy()).flip(-1), logits)
+        mean = (plain.logits(image) + plain.logits(image[:, ::-1].copy()).flip(-1)) / 2
+        torch.testing.assert_close(logits, mean)
+        assert not torch.allclose(plain.logits(image), logits)
+    torch.testing.assert_close(Predictor.load(refined_run, flip=True).steps(image)[-1], logits)
+
+
+def test_masks_with_and_without_flips_are_not_mixed(trained_run: Path, images: Path, tmp_path: Path) -> None:
+    predict_folder(trained_run, images, tmp_path / "out")
+    with pytest.raises(ConfigError, match="flip"):
+        predict_folder(trained_run, images, tmp_path / "out", flip=True)
+
+
 def test_a_gpu_that_is_not_there_is_a_named_error(trained_run: Path) -> None:
     with pytest.raises(ConfigError, match="cuda"):
         Predictor.load(trained_run, device="cuda")

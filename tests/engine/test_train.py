@@ -21,10 +21,10 @@ from maskwright.engine import checkpoint
 from maskwright.engine import train as training
 from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
 from maskwright.engine.run import RunFolder, prepare_folder, read_config
-from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule
+from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule, parameter_groups
 from maskwright.engine.train import train_folds, train_refiner, train_segmenter
 from maskwright.errors import CheckpointError, ConfigError, DataError, TrainingError
-from maskwright.models import ModelConfig
+from maskwright.models import ModelConfig, build
 from maskwright.types import Dataset, Sample, Splits
 from training_steps import BATCHES, around_steps, assert_same, history, nothing, weights
 
@@ -251,6 +251,26 @@ def test_every_optimizer_and_schedule_keeps_its_promise(name: Any, schedule: Any
     assert optimizer.param_groups[0]["weight_decay"] == 0.25
     assert max(rates) == pytest.approx(0.5, rel=0.01)
     assert min(rates) == 0.5 if schedule == "constant" else rates[-1] < 0.1
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "poly"])
+def test_an_encoder_may_have_a_rate_of_its_own(schedule: Any) -> None:
+    network = build(ModelConfig(name="smp:Unet/resnet18"), num_classes=2)
+    config = TrainConfig(learning_rate=0.5, encoder_rate=0.1, schedule=schedule)
+    optimizer = build_optimizer(parameter_groups(network, config), config)
+    scheduler = build_schedule(optimizer, config, 10)
+    rest, encoder = optimizer.param_groups
+    assert set(encoder["params"]) == set(network.net.encoder.parameters())  # type: ignore[union-attr,operator]
+    assert {*rest["params"], *encoder["params"]} == set(network.parameters())
+    for _ in range(9):
+        optimizer.step()
+        scheduler.step()
+        assert encoder["lr"] == pytest.approx(0.1 * rest["lr"])
+
+
+def test_a_rate_for_an_encoder_that_is_not_there_is_a_named_error(config_of: ConfigOf, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="encoder_rate"):
+        train_segmenter(config_of(encoder_rate=0.5), tmp_path / "run")
 
 
 def test_patience_stops_a_training_that_does_not_get_better(config_of: ConfigOf, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class TrainConfig:
         epochs: passes over the training images.
         batch_size: images per step.
         learning_rate: its highest value.
+        encoder_rate: factor on the learning rate of an encoder, such as 0.2 where it is pretrained and the rest is not.
         optimizer: `adam`, `adamw`, `radam` or `sgd` (momentum 0.9).
         weight_decay: of the optimizer.
         schedule: of the learning rate, per step: `constant`, `cosine` to 0, `one_cycle` (30 % up, then down to
@@ -43,6 +44,7 @@ class TrainConfig:
     epochs: int = 20
     batch_size: int = 16
     learning_rate: float = 1e-3
+    encoder_rate: float = 1.0
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 1e-2
     schedule: ScheduleName = "one_cycle"
@@ -73,8 +75,9 @@ class TrainConfig:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"train.learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("learning_rate", "encoder_rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name} must be > 0, got {getattr(self, name)}")
         for name in ("weight_decay", "gradient_clip", "patience", "workers", "checkpoint_minutes", "seed"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"train.{name} must be ≥ 0, got {getattr(self, name)}")

@@ -34,21 +34,23 @@ class Predictor:
     Args:
         model: from `load_model`.
         device: "auto", "cpu" or "cuda".
+        flip: average the logits with those of the mirrored image (test-time augmentation), at twice the time.
     """
 
-    def __init__(self, model: TrainedModel, *, device: str = "auto") -> None:
+    def __init__(self, model: TrainedModel, *, device: str = "auto", flip: bool = False) -> None:
         self.model = model
+        self.flip = flip
         self.device = torch.device(choose_device(device))
         self.network = model.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @classmethod
-    def load(cls, run: Path | str, *, device: str = "auto") -> "Predictor":
-        """Read the model of a run folder.
+    def load(cls, run: Path | str, *, device: str = "auto", flip: bool = False) -> "Predictor":
+        """Read the model of a run folder; the options are those of the class.
 
         Raises:
             CheckpointError: the run has no model that can be read.
         """
-        return cls(load_model(Path(run)), device=device)
+        return cls(load_model(Path(run)), device=device, flip=flip)
 
     def logits(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "c h w"]:
         """Return float32 logits at the size of `image`, RGB 0–255."""
@@ -82,6 +84,12 @@ class Predictor:
         return to_float(resize_pair(tensor, None, self.model.size)[0][None]).to(self.device)
 
     def _forward(self, images: Tensor, *, steps: bool = False) -> Tensor:
+        states = self._logits_of(images, steps=steps)
+        if self.flip:
+            states = (states + self._logits_of(images.flip(-1), steps=steps).flip(-1)) / 2
+        return states
+
+    def _logits_of(self, images: Tensor, *, steps: bool) -> Tensor:
         with torch.inference_mode(), autocast(self.device, self.model.precision):
             images = images.contiguous(memory_format=torch.channels_last)
             return (self.network(images, return_steps=True) if steps else self.network(images)).float().cpu()
@@ -94,7 +102,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return contextlib.nullcontext()
 
 
-def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels", device: str = "auto") -> list[Path]:
+def predict_folder(
+    run: Path, images: Path, out: Path, *, save: Save = "labels", flip: bool = False, device: str = "auto"
+) -> list[Path]:
     """Predict every image of a folder (or one image) and write one file each; what is already there is not done again.
 
     Args:
@@ -102,6 +112,7 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
         images: a folder, or one file.
         out: folder of the outputs, created if need be.
         save: "labels" (8-bit palette PNG), "probabilities" (`.npz`, float16 (C, H, W)) or "logits" (`.npz`, float32).
+        flip: see `Predictor`.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -109,7 +120,7 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
 
     Raises:
         BatchError: some images failed; all others are written, the failed ones named.
-        ConfigError: `out` holds masks of another run, other images or another `save`.
+        ConfigError: `out` holds masks of another run, other images, another `save` or `flip`.
         DataError: no image there.
     """
     paths = list_images(images) if images.is_dir() else [images]
@@ -117,16 +128,17 @@ def predict_folder(run: Path, images: Path, out: Path, *, save: Save = "labels",
         raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}{SUFFIX[save]}" for path in paths}
-    predictor = Predictor.load(run, device=device)
+    predictor = Predictor.load(run, device=device, flip=flip)
     palette = label_palette(len(predictor.model.classes))
 
     def one(path: Path) -> None:
         write_logits(outputs[path], predictor.logits(read_image(path)), save=save, palette=palette)
 
-    settings = {
+    settings: dict[str, str | int | None] = {
         "run": digest_of(model_file(run)),
         "images": str((images if images.is_dir() else images.parent).resolve()),
         "save": save,
+        "flip": flip,
     }
     run_batch(outputs, one, label="predict", settings=settings)
     return [outputs[path] for path in paths]

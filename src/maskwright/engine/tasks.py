@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..data.loading import ScoringBatch, TrainingBatch
-from ..errors import DataError, TrainingError
+from ..errors import ConfigError, DataError, TrainingError
 from ..losses import SegmentationLoss
 from ..metrics import EvaluationMeter
 from ..metrics.scores import scores
@@ -84,8 +84,7 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule of `config`."""
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        optimizer = build_optimizer(parameters, self.config)
+        optimizer = build_optimizer(parameter_groups(self.network, self.config), self.config)
         steps = int(self.trainer.estimated_stepping_batches)
         return {
             "optimizer": optimizer,
@@ -200,7 +199,29 @@ class RefinerTask(SegmentationTask):
         return logits
 
 
-def build_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return what the optimizer trains, the encoder apart where it has a learning rate of its own.
+
+    Raises:
+        ConfigError: it should have one, and the network has no encoder.
+    """
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if config.encoder_rate == 1:
+        return [{"params": list(trained.values())}]
+    encoder = [name for name in trained if "encoder" in name.split(".")]
+    if not encoder:
+        raise ConfigError(
+            f"train.encoder_rate is {config.encoder_rate}, but the network has no part named encoder; leave it at 1, or "
+            "choose a model of smp:"
+        )
+    rest = [parameter for name, parameter in trained.items() if name not in encoder]
+    rate = config.learning_rate * config.encoder_rate
+    return [{"params": rest}, {"params": [trained[name] for name in encoder], "lr": rate}]
+
+
+def build_optimizer(
+    parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]], config: TrainConfig
+) -> torch.optim.Optimizer:
     """Return the optimizer that `config.optimizer` names."""
     rate, decay = config.learning_rate, config.weight_decay
     fused = True  # several times faster where there are many small parameters
@@ -238,6 +259,6 @@ def build_schedule(
         case "cosine":
             return schedules.CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
-            return schedules.OneCycleLR(optimizer, max_lr=config.learning_rate, total_steps=steps)
+            return schedules.OneCycleLR(optimizer, max_lr=[g["lr"] for g in optimizer.param_groups], total_steps=steps)
         case "poly":
             return schedules.PolynomialLR(optimizer, total_iters=steps, power=0.9)
