@@ -125,11 +125,46 @@ def _train_refiner_command() -> Callable[..., None]:
     return train_refiner
 
 
+def _train_bundled_command() -> Callable[..., None]:
+    from maskwright.engine.config import TrainConfig
+
+    def train_bundled(
+        coarse: Path,
+        side: int = 192,
+        train: TrainConfig = TrainConfig(),
+        folds: int = 2,
+        fold_epochs: int = 0,
+        out: Path = Path("runs/bundled"),
+    ) -> None:
+        """Train the class-agnostic refiner that comes with the package, and write its weights.
+
+        It learns from the photographs of a finished run of two classes: from the masks that networks of folds make of
+        photographs that they never saw, from truths that were spoilt, and from shapes laid on photographs.
+
+        Args:
+            coarse: folder of a finished run of `maskwright train`.
+            side: of the square crops that it learns from, pixels.
+            train: how to train it.
+            folds: number of those networks.
+            fold_epochs: epochs of each of them; 0 takes the coarse run's.
+            out: the run's folder.
+        """
+        from maskwright.engine import bundled
+
+        config = bundled.BundledRunConfig(
+            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs
+        )
+        print(f"weights: {bundled.train_bundled(config, out)}")
+
+    return train_bundled
+
+
 def predict(
     run: Path,
     images: Path,
     out: Path,
     save: Literal["labels", "probabilities", "logits"] = "labels",
+    flip: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner.
@@ -141,11 +176,12 @@ def predict(
         images: a folder of images, or one image.
         out: folder of the masks.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        flip: average with the prediction of the mirrored image, at twice the time.
         device: where to compute.
     """
     from maskwright.engine.predict import predict_folder
 
-    written = predict_folder(run, images, out, save=save, device=device)
+    written = predict_folder(run, images, out, save=save, flip=flip, device=device)
     print(f"{len(written)} masks in {out}")
 
 
@@ -237,6 +273,7 @@ COMMANDS: Mapping[str, Callable[[], Callable[..., None]]] = {
     "demo": lambda: demo,
     "train": _train_command,
     "train-refiner": _train_refiner_command,
+    "train-bundled": _train_bundled_command,
     "predict": lambda: predict,
     "refine": lambda: refine,
     "evaluate": lambda: evaluate,
@@ -246,6 +283,7 @@ SUMMARIES = {
     "demo": "train, refine, measure and show on embedded data, offline",
     "train": "train a segmenter",
     "train-refiner": "train CSPN or DySPN on a segmenter's out-of-fold masks",
+    "train-bundled": "train the refiner that comes with the package",
     "predict": "segment images with a run",
     "refine": "refine the masks of any tool",
     "evaluate": "score a folder of masks, or two against each other",

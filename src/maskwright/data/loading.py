@@ -7,7 +7,7 @@ run was stopped, so a resumed run repeats the uninterrupted one bit for bit.
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -81,6 +81,14 @@ def _bytes_each(dataset: Dataset, size: int) -> int:
         raise DataError("a part of the data holds no image; expected at least one")
     pixels = size * size if size else dataset[0].image[0].numel()
     return 4 * pixels
+
+
+class Samples(Protocol):
+    """Training samples addressed by (epoch, index): image uint8 (3 or more, S, S), target uint8 (S, S), index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor, int]: ...
 
 
 class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
@@ -187,10 +195,10 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
         seed: of the shuffling.
     """
 
-    def __init__(self, dataset: TrainingData, *, batch_size: int, workers: int, seed: int) -> None:
+    def __init__(self, dataset: Samples, *, batch_size: int, workers: int, seed: int) -> None:
         self.batches = EpochBatches(len(dataset), batch_size=batch_size, seed=seed)
         super().__init__(
-            dataset,
+            cast(TrainingData, dataset),
             batch_sampler=self.batches,
             num_workers=workers,
             collate_fn=collate_training,

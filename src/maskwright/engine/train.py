@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.catalog import DataConfig, open_data
-from ..data.loading import TrainingData, TrainingLoader, scoring_loader
+from ..data.loading import Samples, TrainingData, TrainingLoader, scoring_loader
 from ..data.splits import Subset, fold_of_each
 from ..errors import ConfigError, MaskwrightError, TrainingError
 from ..files import sweep_temporary, write_json
@@ -56,6 +56,7 @@ class Job:
         label: of the progress bar.
         beat: validation score that must be exceeded before the model's checkpoint is replaced.
         folds: fold of each training image where coarse masks are out-of-fold; see `TrainingData`.
+        samples: what to train on, addressed by (epoch, index), instead of the resized and augmented `train_set`.
     """
 
     train_set: Dataset
@@ -67,6 +68,7 @@ class Job:
     label: str
     beat: float = -math.inf
     folds: NDArray[np.int64] | None = None
+    samples: Samples | None = None
 
 
 def train_segmenter(
@@ -322,8 +324,11 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
     if train.channels_last:
         task = task.to(memory_format=torch.channels_last)
     record = EpochRecord()
+    samples = job.samples or TrainingData(
+        job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed
+    )
     loader = TrainingLoader(
-        TrainingData(job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed),
+        samples,
         batch_size=train.batch_size,
         workers=train.workers,
         seed=train.seed,

@@ -33,6 +33,20 @@ def load_offline(encoder: nn.Module, encoder_name: str) -> None:
     Raises:
         ConfigError: no package carries weights for this encoder, or the package is not installed.
     """
+    # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
+    network = encoder.model
+    assert isinstance(network, nn.Module)
+    missing = network.load_state_dict(offline_state(encoder_name), strict=False).missing_keys
+    if missing:
+        raise ConfigError(f"offline weights of {encoder_name} lack {', '.join(missing[:5])}; install another timm")
+
+
+def offline_state(encoder_name: str) -> dict[str, Tensor]:
+    """Return the ImageNet weights of an installed package under timm's names.
+
+    Raises:
+        ConfigError: as `load_offline`.
+    """
     weights = _read_package(encoder_name)
     reference = timm.create_model(encoder_name.removeprefix("tu-"), pretrained=False).state_dict()
     renamed = {}
@@ -43,12 +57,7 @@ def load_offline(encoder: nn.Module, encoder_name: str) -> None:
                 f"expected {tuple(expected.shape)}; reinstall the extra `offline-weights`"
             )
         renamed[name] = given
-    # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
-    network = encoder.model
-    assert isinstance(network, nn.Module)
-    missing = network.load_state_dict(renamed, strict=False).missing_keys
-    if missing:
-        raise ConfigError(f"offline weights of {encoder_name} lack {', '.join(missing[:5])}; install another timm")
+    return renamed
 
 
 def _read_package(encoder_name: str) -> list[Tensor]:

@@ -1,0 +1,194 @@
+"""The bundled refiner: a small network that mends the mask of any tool, for any object, then DySPN along its edges.
+
+It reads the image and the mask. Besides the affinities and attentions of DySPN (Lin et al. 2022) it gives a residual that
+is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete.
+
+An image of up to `WHOLE` pixels is read whole. A larger one is first mended at that size, where the network sees whole
+objects, and then at its own size in tiles, only where the mask has an edge: it costs what its edges cost.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import timm
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from safetensors.torch import load
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import ConvNormAct, pad_to_multiple
+from .affinity import probabilities_and_entropy
+from .dyspn import dyspn
+
+ENCODER = "tf_efficientnet_lite0"
+STRIDE = 32
+KERNEL_SIZE = 7
+STEPS = 6
+NEIGHBOURS = KERNEL_SIZE**2 - 1
+ATTENTIONS = STEPS * (KERNEL_SIZE // 2 + 1)
+
+CERTAIN = 4.0
+"""Logits of a mask are clipped to ± this, a probability of 0.982: a mask that is sure of its faults can be mended too."""
+
+WIDTHS = (24, 32, 48, 64, 64)
+"""Channels of the decoder at strides 2 to 32."""
+
+FINEST = 16
+"""Channels at stride 1."""
+
+WEIGHTS = "refiner.safetensors"
+"""In the folder `weights` of this package, float16."""
+
+WHOLE = 640 * 640
+"""Pixels of the largest image that is read in one piece."""
+
+TILE, MARGIN = 384, 64
+"""Sides of the tiles of larger images, and how much of them is there for context only; pixels."""
+
+UNSURE = 0.05
+"""A pixel whose probability lies this far from 0 and 1 counts as edge."""
+
+
+class MaskRefiner(nn.Module):
+    """EfficientNet-Lite0 over image and mask, a decoder that adds up its levels, and DySPN; the identity at first.
+
+    Image and mask are read at their own size. For a mask of several classes it is called once with the objectness of all,
+    or once per class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = timm.create_model(ENCODER, features_only=True, in_chans=5, pretrained=False)
+        channels = self.encoder.feature_info.channels()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, WIDTHS, strict=True))
+        coarser = (*WIDTHS[1:], 0)
+        self.enlarged = nn.ModuleList(
+            nn.Conv2d(c, width, 1) for c, width in zip(coarser[:-1], WIDTHS[:-1], strict=True)
+        )
+        self.mixed = nn.ModuleList(ConvNormAct(width, width) for width in WIDTHS)
+        self.finest = ConvNormAct(WIDTHS[0] + 5, FINEST)
+        # Over flattened pixels: its many maps then come plane by plane, as the propagation reads them.
+        self.head = nn.Conv1d(FINEST, NEIGHBOURS + ATTENTIONS + 1, 1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self, image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n 1 h w"]
+    ) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n 1 h w"]]:
+        """Return the logits with the residual added, and those after propagation.
+
+        Args:
+            image: RGB in [0, 1], of any size.
+            logits: of the foreground.
+        """
+        logits = logits.clamp(-CERTAIN, CERTAIN)
+        guidance = self.guidance(image, logits)
+        mended = logits + guidance[:, -1:]
+        attention = guidance[:, NEIGHBOURS:-1].unflatten(1, (STEPS, -1))  # type: ignore[no-untyped-call]
+        return mended, dyspn(mended, guidance[:, :NEIGHBOURS], attention, STEPS)
+
+    def guidance(self, image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n k h w"]:
+        """Return affinities, attentions and residual, float32."""
+        height, width = image.shape[-2:]
+        probabilities, entropy = probabilities_and_entropy(logits)
+        seen = torch.cat(((image * 255 - 127) / 128, 2 * probabilities - 1, entropy), dim=1)
+        seen = pad_to_multiple(seen, STRIDE)
+        levels = self.encoder(seen)
+        x = self.mixed[-1](self.lateral[-1](levels[-1]))
+        for level in reversed(range(len(WIDTHS) - 1)):
+            x = F.interpolate(self.enlarged[level](x), scale_factor=2.0, mode="nearest")
+            x = self.mixed[level](x + self.lateral[level](levels[level]))
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.finest(torch.cat((x, seen.to(x.dtype)), dim=1))[..., :height, :width]
+        maps: Tensor = self.head(x.flatten(2))
+        return maps.float().unflatten(2, (height, width))  # type: ignore[no-untyped-call]
+
+
+@cache
+def bundled_refiner() -> MaskRefiner:
+    """Return the refiner with the weights that come with the package, ready to use; read once per process."""
+    refiner = MaskRefiner()
+    state = load((resources.files(__package__) / "weights" / WEIGHTS).read_bytes())
+    refiner.load_state_dict(
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    )
+    return refiner.to(memory_format=torch.channels_last).eval()
+
+
+def refine_bundled(
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "c h w"]:
+    """Refine class probabilities with the bundled refiner.
+
+    Args:
+        probabilities: in [0, 1], summing to 1 over the C ≥ 2 classes.
+        image: RGB, of the same height and width.
+
+    Returns:
+        Probabilities, float32, summing to 1. Of more than two classes each is refined against the rest, and the results
+        are brought to sum 1; a class that no pixel may have keeps its probabilities.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    if len(probabilities) == 2:
+        foreground = _refined(pixels, torch.from_numpy(probabilities[1])).numpy()
+        return np.stack((1 - foreground, foreground))
+    refined = probabilities.copy()
+    for label, one in enumerate(probabilities):
+        if one.max() > UNSURE:
+            refined[label] = _refined(pixels, torch.from_numpy(one)).numpy()
+    return refined / refined.sum(0).clip(np.finfo(np.float32).tiny)
+
+
+def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Return the foreground's refined probability."""
+    logits = torch.logit(probability[None, None], eps=1e-3)
+    if image.shape[1] * image.shape[2] <= WHOLE:
+        return _propagated(image[None].float() / 255, logits)[0, 0].sigmoid()
+    factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
+    small_image = F.interpolate(image[None].float() / 255, scale_factor=factor, mode="bilinear", antialias=True)
+    small = F.interpolate(logits.clamp(-CERTAIN, CERTAIN), size=small_image.shape[-2:], mode="bilinear", antialias=True)
+    change = _propagated(small_image, small) - small
+    logits = logits.clamp(-CERTAIN, CERTAIN) + F.interpolate(change, size=image.shape[1:], mode="bilinear")
+    refined = logits.clone()
+    for inner, outer in _tiles_at_edges(logits[0, 0].sigmoid().numpy()):
+        part = _propagated(image[(slice(None), *outer)][None].float() / 255, logits[(..., *outer)])
+        rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+        refined[(..., *inner)] = part[..., rows, columns]
+    return refined[0, 0].sigmoid()
+
+
+def _propagated(image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
+    with torch.inference_mode():
+        return bundled_refiner()(image.contiguous(memory_format=torch.channels_last), logits)[1]
+
+
+Window = tuple[slice, slice]
+
+
+def _tiles_at_edges(probability: Float32[np.ndarray, "h w"]) -> Iterator[tuple[Window, Window]]:
+    """Yield the parts of a regular grid that hold an edge, each with the window around it that the network reads."""
+    step = TILE - 2 * MARGIN
+    height, width = probability.shape
+    edge = _edges(probability)
+    for top in range(0, height, step):
+        for left in range(0, width, step):
+            inner = (slice(top, min(top + step, height)), slice(left, min(left + step, width)))
+            if edge[inner].any():
+                yield (
+                    inner,
+                    tuple(  # type: ignore[misc]
+                        slice(max(part.start - MARGIN, 0), min(part.stop + MARGIN, side))
+                        for part, side in zip(inner, (height, width), strict=True)
+                    ),
+                )
+
+
+def _edges(probability: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Return where the mask is unsure, or turns from object to ground."""
+    found = probability >= 0.5
+    turns = ndimage.maximum_filter(found, 3) != ndimage.minimum_filter(found, 3)
+    return turns | ((probability > UNSURE) & (probability < 1 - UNSURE))
