@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,24 @@ def test_predict_refine_and_report_say_what_they_wrote(
     assert main(["report", str(trained_run), str(refined_run), "--out", str(page)]) == 0
     text = capsys.readouterr().out
     assert "3 images" in text and "DySPN" in text and f"report: {page}" in text
+
+
+def test_report_scores_boundaries_where_asked(
+    trained_run: Path, refined_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [shutil.copytree(run, tmp_path / run.name) for run in (trained_run, refined_run)]
+    page = tmp_path / "page.html"
+    report = ["report", *map(str, runs), "--out", str(page)]
+    assert main(report) == 0
+    assert "Boundary IoU" not in capsys.readouterr().out + page.read_text(encoding="utf-8")
+    assert main([*report, "--boundary"]) == 0
+    assert "Boundary IoU" in capsys.readouterr().out and "At the edge" in page.read_text(encoding="utf-8")
+    # The scores are kept with the runs, and shown where every stage has them.
+    assert main(report) == 0
+    assert "Boundary IoU" in capsys.readouterr().out
+    (runs[1] / "evaluation.json").unlink()
+    assert main(report) == 0
+    assert "Boundary IoU" not in capsys.readouterr().out + page.read_text(encoding="utf-8")
 
 
 def test_train_refiner_ends_with_scores_and_a_page(

@@ -16,6 +16,8 @@ from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from maskwright.types import EvaluationResult
 
 
@@ -222,6 +224,7 @@ def evaluate(
     images: Path | None = None,
     classes: Path | None = None,
     num_classes: int | None = None,
+    boundary: bool = False,
 ) -> None:
     """Score a folder of masks against the truth; with --base, say what changed and whether it is more than chance.
 
@@ -235,6 +238,7 @@ def evaluate(
         images: folder of the images, for display.
         classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
         num_classes: number of classes where there is no classes.yaml.
+        boundary: also score the edges of the masks; takes longer.
     """
     from maskwright.engine.evaluate import change_dict, compare, evaluate_folders, summary
     from maskwright.engine.reporting import report_folders
@@ -244,7 +248,7 @@ def evaluate(
         raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
     folders = {"predictions": predictions} if base is None else {"base": base, "predictions": predictions}
     results = {
-        name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes))
+        name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes, boundary=boundary))
         for name, folder in folders.items()
     }
     record: dict[str, Any] = {"scores": {name: summary(result) for name, (_, result) in results.items()}}
@@ -256,17 +260,18 @@ def evaluate(
     _show({name: result for name, (_, result) in results.items()}, page)
 
 
-def report(runs: list[Path], out: Path = Path("report.html"), title: str = "") -> None:
+def report(runs: list[Path], out: Path = Path("report.html"), title: str = "", boundary: bool = False) -> None:
     """Write one page that sets runs side by side; the first is the base that the others are compared with.
 
     Args:
         runs: folders of finished runs, scored on the same images.
         out: the page.
         title: heading of the page.
+        boundary: also score the edges of the masks; a run that was scored without is scored anew.
     """
     from maskwright.engine.reporting import report_runs
 
-    _show(report_runs(runs, out, commands=[_command_line()], title=title), out)
+    _show(report_runs(runs, out, commands=[_command_line()], title=title, boundary=boundary), out)
 
 
 COMMANDS: Mapping[str, Callable[[], Callable[..., None]]] = {
@@ -340,6 +345,10 @@ def _run(name: str, arguments: list[str]) -> None:
     if command is report:
         parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the first is the base")
         skip = {"runs"}
+    if command in (evaluate, report):
+        # A switch: jsonargparse's own option for a bool wants a value.
+        parser.add_argument("--boundary", action="store_true", help="also score the edges of the masks; takes longer")
+        skip.add("boundary")
     parser.add_function_arguments(command, as_group=False, as_positional=False, skip=skip)
     try:
         settings = parser.instantiate(parser.parse_args(_expanded(name, arguments)))
@@ -383,6 +392,7 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
     from rich.table import Table
 
     from maskwright.metrics import change
+    from maskwright.metrics.boundary_meter import has_boundary
     from maskwright.metrics.scores import scores
 
     if not stages:
@@ -412,8 +422,32 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
         table.add_row(*row)
     console = Console()
     # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
-    (console if console.is_terminal else Console(width=120)).print(table)
+    wide = console if console.is_terminal else Console(width=120)
+    wide.print(table)
+    if has_boundary(stages.values()):
+        wide.print(_boundary_table(stages))
     print(f"report: {page}")
+
+
+def _boundary_table(stages: "Mapping[str, EvaluationResult]") -> "Table":
+    import numpy as np
+    from rich.table import Table
+
+    from maskwright.metrics import boundary_meter
+    from maskwright.metrics.bootstrap import bootstrap, change
+    from maskwright.report.tables import BOUNDARY_LABELS
+
+    base = next(iter(stages.values()))
+    table = Table(title="Boundary scores, mean over the images that have one [95 % interval]")
+    for column in ["", "score", "images", "mean", *(["change"] if len(stages) > 1 else [])]:
+        table.add_column(column, justify="left" if column in ("", "score") else "right", no_wrap=True)
+    for name, result in stages.items():
+        table.add_section()
+        for field, label in BOUNDARY_LABELS.items():
+            images = np.isfinite(boundary_meter.boundary_values(result, field)).sum()
+            row = [name, label, str(images), f"{bootstrap(result, field):.4f}"]
+            table.add_row(*row, *([f"{change(base, result, field).interval:+.4f}"] if result is not base else []))
+    return table
 
 
 if __name__ == "__main__":

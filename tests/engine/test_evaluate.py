@@ -9,10 +9,14 @@ import pytest
 from PIL import Image
 
 from maskwright.cli import main
-from maskwright.data.catalog import open_data
+from maskwright.data.catalog import DataConfig, open_data
 from maskwright.engine.evaluate import compare, evaluate_folders, evaluate_run, scored_part
 from maskwright.engine.predict import predict_folder
+from maskwright.engine.reporting import _border_notes
 from maskwright.errors import ConfigError, DataError
+from maskwright.metrics import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
+from maskwright.metrics.bootstrap import bootstrap, change
+from maskwright.metrics.boundary_meter import boundary_values
 from maskwright.metrics.scores import scores
 from maskwright.types import EvaluationResult, Splits
 
@@ -39,6 +43,13 @@ def assert_same_counts(one: EvaluationResult, other: EvaluationResult) -> None:
     np.testing.assert_array_equal(one.counts, other.counts)
     np.testing.assert_array_equal(one.confusion, other.confusion)
     np.testing.assert_array_equal(one.ignored, other.ignored)
+
+
+def assert_same_boundary(one: EvaluationResult, other: EvaluationResult) -> None:
+    assert isinstance(one, BoundaryResult) and isinstance(other, BoundaryResult)
+    assert (one.border_share, one.empty_value) == (other.border_share, other.empty_value)
+    for name in BOUNDARY_STATISTICS:
+        np.testing.assert_array_equal(one.boundary[name], other.boundary[name])
 
 
 @pytest.mark.parametrize("save", ["labels", "probabilities"])
@@ -71,6 +82,48 @@ def test_scores_are_kept_and_come_back_the_same(
     assert_same_counts(again.stages["coarse"], first.stages["coarse"])
 
 
+def test_boundary_scores_are_added_to_a_run_that_was_scored_without(
+    refined_run: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(refined_run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json"))
+    plain = evaluate_run(run)
+    assert not any(isinstance(result, BoundaryResult) for result in plain.stages.values())
+    assert "boundary" not in (run / "evaluation.json").read_text()
+    found = evaluate_run(run, boundary=True)
+    assert list(found.stages) == list(plain.stages)
+    with monkeypatch.context() as patch:
+        patch.setattr("maskwright.engine.evaluate.Predictor.load", lambda *a, **k: pytest.fail("scored again"))
+        again = [evaluate_run(run, boundary=True), evaluate_run(run)]
+    for name, result in found.stages.items():
+        assert_same_counts(result, plain.stages[name])
+        for stored in again:
+            assert_same_boundary(stored.stages[name], result)
+    predict_folder(run, squares / "test" / "images", tmp_path / "masks")
+    by_folder = evaluate_folders(tmp_path / "masks", squares / "test" / "masks", boundary=True)
+    assert_same_boundary(by_folder, found.stages["DySPN"])
+
+
+def test_undefined_boundary_scores_survive_the_file(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    evaluate_run(run, boundary=True)
+    stored = json.loads((run / "evaluation.json").read_text())
+    stored["stages"][0]["boundary"]["scores"]["boundary_f"][1] = None
+    (run / "evaluation.json").write_text(json.dumps(stored))
+    (result,) = evaluate_run(run, boundary=True).stages.values()
+    values = boundary_values(result, "boundary_f")
+    assert np.isnan(values).tolist() == [False, True, False]
+    del stored["stages"][0]["boundary"]["scores"]["boundary_f"]
+    (run / "evaluation.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match="delete it, and the run is scored again"):
+        evaluate_run(run)
+
+
+def test_a_page_on_pet_states_the_border_that_was_scored() -> None:
+    counted, ignored = (_border_notes(DataConfig(name="pets:DIR", border=border)) for border in ("pet", "ignore"))
+    assert "counts as pet" in counted[0] and "is ignored" in ignored[0]
+    assert _border_notes(DataConfig(name="folder:DIR")) == ()
+
+
 def test_damaged_scores_are_named(trained_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained_run, tmp_path / "run")
     for content in ("", "{}", '{"part": "test", "stages": [{}]}', '{"part": "test", "stages": 3}', "[]"):
@@ -80,8 +133,6 @@ def test_damaged_scores_are_named(trained_run: Path, tmp_path: Path) -> None:
 
 
 def test_the_test_part_is_scored_else_the_validation_part(squares: Path, trained_run: Path) -> None:
-    from maskwright.data.catalog import DataConfig
-
     splits = open_data(DataConfig(name=f"folder:{squares}"))
     assert scored_part(splits) == ("test", splits.test)
     assert scored_part(Splits(train=splits.train, val=splits.val, test=None)) == ("val", splits.val)
@@ -220,3 +271,55 @@ def test_the_command_writes_numbers_and_a_page(
     assert page.lstrip().lower().startswith("<!doctype html")
     output = capsys.readouterr().out
     assert f"{expected:.4f}" in output and "report.html" in output
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+def test_the_command_scores_boundaries_where_asked(
+    with_base: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = np.full((10, 10), 255, np.uint8)
+    truths = {f"{i}.png": square(4 + i) for i in range(3)} | {"3.png": hidden}
+    truth = write(tmp_path / "truth", truths)
+    folders = {"base": write(tmp_path / "before", {f"{i}.png": square(2 + i) for i in range(4)})} if with_base else {}
+    folders["predictions"] = write(tmp_path / "after", {f"{i}.png": square(3 + i) for i in range(4)})
+    options = ["--targets", str(truth), "--out", str(tmp_path / "out"), "--boundary"]
+    assert main(["evaluate", *options, *(word for n, f in folders.items() for word in (f"--{n}", str(f)))]) == 0
+
+    results = {}
+    for name, folder in folders.items():
+        meter = BoundaryMeter(("background", "foreground"))
+        for stem in "0123":
+            mask = np.asarray(Image.open(folder / f"{stem}.png"))
+            meter.update(stem, mask, truths[f"{stem}.png"])
+        results[name] = meter.result()
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    output = capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "At the edge" in page
+    for name, result in results.items():
+        stored = record["scores"][name]["boundary"]
+        assert (stored["border_share"], stored["empty_value"]) == (0.05, 1)
+        for statistic in BOUNDARY_STATISTICS:
+            expected = bootstrap(result, statistic)
+            assert stored[statistic] == pytest.approx(
+                {"mean": expected.value, "low": expected.low, "high": expected.high, "images": 3}
+            )
+        assert f"{bootstrap(result, 'trimap_iou'):.4f}" in output
+    assert "Trimap IoU, 0.5 %" in output
+    if with_base:
+        expected_change = change(results["base"], results["predictions"], "mean_boundary_accuracy").interval
+        stored = record["change"]["mean_boundary_accuracy"]
+        assert stored["change"] == pytest.approx(expected_change.value)
+        assert (stored["low"], stored["high"]) == pytest.approx((expected_change.low, expected_change.high))
+        assert f"{expected_change:+.4f}" in output
+
+
+def test_without_the_switch_no_boundary_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = write(tmp_path / "truth", {f"{i}.png": square(4 + i) for i in range(3)})
+    monkeypatch.setattr("maskwright.metrics.boundary_meter.boundary_scores", lambda *a, **k: pytest.fail("scored"))
+    options = ["--predictions", str(truth), "--base", str(truth), "--targets", str(truth)]
+    assert main(["evaluate", *options, "--out", str(tmp_path / "out")]) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(record["change"]) == {"iou_per_image", "iou_dataset"}
+    assert "boundary" not in record["scores"]["predictions"]
+    assert "At the edge" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -438,6 +438,8 @@ def test_the_record_holds_what_the_functions_give(case, border_share, empty):
         boundary_iou=boundary_iou(prediction, target, **options),
         mean_boundary_accuracy=mean_boundary_accuracy(prediction, target, **options),
         trimap_iou=trimap_iou(prediction, target, found.trimap_radius, **options),
+        trimap_iou_half=trimap_iou(prediction, target, max(1, 0.15 * hypot(*target.shape)), **options),
+        trimap_iou_quarter=trimap_iou(prediction, target, max(1, 0.075 * hypot(*target.shape)), **options),
         trimap_radius=max(1, 0.3 * hypot(*target.shape)),
         boundary_f=boundary_f(prediction, target, **options),
         davis_f=boundary_f(prediction, target, share=0.008, **options),

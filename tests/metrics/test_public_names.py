@@ -5,6 +5,9 @@ from maskwright import metrics
 
 def test_public_names():
     assert sorted(metrics.__all__) == [
+        "BOUNDARY_STATISTICS",
+        "BoundaryMeter",
+        "BoundaryResult",
         "BoundaryScores",
         "Change",
         "DEFINITIONS",
@@ -13,6 +16,7 @@ def test_public_names():
         "Scores",
         "bootstrap",
         "boundary",
+        "boundary_meter",
         "boundary_scores",
         "change",
         "confusion",

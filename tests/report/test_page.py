@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from maskwright.errors import DataError
+from maskwright.metrics.bootstrap import bootstrap, change
+from maskwright.metrics.boundary import TRIMAP_SHARE, BoundaryScores
+from maskwright.metrics.boundary_meter import BoundaryMeter
 from maskwright.metrics.confusion import EvaluationMeter
 from maskwright.report import (
     Curve,
@@ -52,6 +55,20 @@ def picture(name: str = "", *, truth: bool = True) -> Picture:
     image = generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     masks = {"coarse": covering(0.5), "CSPN": covering(0.8), "DySPN": covering(0.7)}
     return Picture(image=image, truth=np.ones((SIDE, SIDE), np.uint8) if truth else None, masks=masks)
+
+
+def edge_stage(name: str, grown: int, *, images: int = 31, strip: bool = False) -> Stage:
+    """A binary stage whose masks are a square, `grown` pixels too large; `strip` hides the edge of every other one."""
+    meter = BoundaryMeter(BINARY)
+    for number in range(images):
+        truth, mask = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+        if strip and number % 2:
+            truth[8:32, 8:32] = 255
+        truth[10:30, 10:30] = 1
+        side = 30 + grown * (number % 4)
+        mask[10:side, 10:side] = 1
+        meter.update(f"image_{number}", mask, truth)
+    return Stage(name=name, result=meter.result())
 
 
 BEFORE = [0.50 + 0.01 * (i % 7) for i in range(42)]
@@ -345,3 +362,51 @@ def test_a_report_checks_its_parts() -> None:
         replace(picture(), truth=np.ones((3, 3), np.uint8))
     with pytest.raises(DataError, match="image must be uint8"):
         replace(picture(), image=np.zeros((SIDE, SIDE, 3)))
+
+
+def test_boundaries_have_a_table_of_their_own() -> None:
+    coarse, refined = edge_stage("coarse", 2), edge_stage("CSPN", 1)
+    html = page.render(replace(report(coarse, refined), strips=()))
+    text = " ".join(References(html).text.replace("\N{NO-BREAK SPACE}", " ").split())
+    table = text[text.index("At the edge") :]
+    for field, label in tables.BOUNDARY_LABELS.items():
+        interval = bootstrap(refined.result, field)
+        assert label in table
+        assert (
+            " ".join(map(tables.number, (interval.value, interval.low))) + f" to {tables.number(interval.high)}"
+            in table
+        )
+    difference = change(coarse.result, refined.result, "boundary_f").interval
+    assert f"▲ {tables.signed(difference.value)} {tables.signed(difference.low)} to" in table
+    assert "Here 0.05." in table and "the foreground's if there are two classes" in table
+    assert table.count("ignored pixels are not scored") == 1
+    assert "No pixel of the truth is ignored" in table and "left out of its mean" not in table
+
+
+def test_no_table_of_boundaries_unless_every_stage_has_scores() -> None:
+    assert "At the edge" not in page.render(report(COARSE, IMPROVED))
+    for stages in ((COARSE, edge_stage("CSPN", 1)), (edge_stage("coarse", 1), IMPROVED)):
+        assert "At the edge" not in page.render(replace(report(*stages), strips=()))
+
+
+def test_boundaries_say_what_was_ignored_and_left_out() -> None:
+    stages = [edge_stage("coarse", 2, strip=True), edge_stage("CSPN", 1, strip=True)]
+    convention, left_out = tables.boundary_remarks(stages)
+    assert convention.startswith("The truth holds ignored pixels")
+    assert left_out == ("coarse, CSPN: of 31 images, some have no score and are left out of its mean. Boundary F: 15.")
+
+
+def test_undefined_boundaries_show_no_change() -> None:
+    stages = [edge_stage("coarse", 2), edge_stage("CSPN", 1)]
+    for one in stages:
+        one.result.boundary["boundary_f"][:] = np.nan  # type: ignore[attr-defined]
+    cells = dict(zip(tables.BOUNDARY_LABELS, tables.boundary_cells(*stages), strict=True))
+    assert cells["boundary_f"].interval is cells["boundary_f"].change is None
+    assert cells["boundary_iou"].outcome == "improved"
+
+
+def test_headings_tell_the_radii_of_the_trimap() -> None:
+    assert TRIMAP_SHARE == 0.02
+    labels = [tables.BOUNDARY_LABELS[f"trimap_iou{part}"] for part in ("_quarter", "_half", "")]
+    assert labels == ["Trimap IoU, 0.5 %", "Trimap IoU, 1 %", "Trimap IoU, 2 %"]
+    assert set(tables.BOUNDARY_LABELS) <= {field.name for field in fields(BoundaryScores)}

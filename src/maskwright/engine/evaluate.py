@@ -1,7 +1,7 @@
 """Scoring: a run on the part of its data that it never saw, or any folder of masks against the truth."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from ..data.classes import ClassTable, load_classes
 from ..data.io import read_labels
 from ..errors import ConfigError, DataError
 from ..files import write_json
-from ..metrics import EvaluationMeter, change
+from ..metrics import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult, EvaluationMeter, change
 from ..metrics.bootstrap import Change, bootstrap
+from ..metrics.boundary_meter import has_boundary
 from ..metrics.scores import scores
 from ..progress import track
 from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
@@ -33,7 +34,8 @@ class Evaluation:
 
     Attributes:
         part: "test" or "val": the part of the data that was scored.
-        stages: name → counts; the coarse stage first where the run has a refiner.
+        stages: name → counts, a `BoundaryResult` where boundary scores were asked for; the coarse stage first where the
+            run has a refiner.
     """
 
     part: str
@@ -53,23 +55,27 @@ def scored_part(splits: Splits) -> tuple[str, Dataset]:
     raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
 
 
-def evaluate_run(run: Path, *, device: str = "auto") -> Evaluation:
+def evaluate_run(run: Path, *, device: str = "auto", boundary: bool = False) -> Evaluation:
     """Score a run on its test part (validation where there is none), at the images' own sizes.
 
-    The counts are kept in the run's `evaluation.json` and read from there the next time.
+    The counts are kept in the run's `evaluation.json` and read from there the next time, boundary scores with them. A run
+    that was scored without these is scored anew where they are asked for.
 
     Args:
         run: the run's folder.
         device: "auto", "cpu" or "cuda".
+        boundary: whether boundary scores are needed; they take longer than the counts.
     """
     stored = RunFolder(root=run).evaluation
     if stored.exists():
-        return _load(stored)
+        evaluation = _load(stored)
+        if not boundary or has_boundary(evaluation.stages.values()):
+            return evaluation
     require_finished(RunFolder(root=run))
     predictor = Predictor.load(run, device=device)
     part, dataset = scored_part(open_data(predictor.model.data))
     stage_names = stage_names_of(predictor)
-    meters = {name: EvaluationMeter(predictor.model.classes) for name in stage_names}
+    meters = {name: _meter(predictor.model.classes, boundary=boundary) for name in stage_names}
     for prediction, target in track(predictor.dataset(dataset), label=f"evaluate {run.name}", total=len(dataset)):
         states = prediction.steps if isinstance(prediction, RefinedMask) else [prediction.logits]
         for name, logits in zip(stage_names, states, strict=True):
@@ -86,13 +92,20 @@ def stage_names_of(predictor: Predictor) -> list[str]:
 
 
 def compare(base: EvaluationResult, other: EvaluationResult) -> dict[str, Change]:
-    """Return the change of the two headline scores from `base` to `other`, paired over images."""
+    """Return the change of the two headline scores from `base` to `other`, paired over images, and that of the boundary
+    scores where both hold them."""
     main = "iou_dataset" if len(base.classes) == 2 else "miou_present"
-    return {name: change(base, other, name) for name in ("iou_per_image", main)}
+    boundary = BOUNDARY_STATISTICS if has_boundary([base, other]) else ()
+    return {name: change(base, other, name) for name in ("iou_per_image", main, *boundary)}
 
 
 def evaluate_folders(
-    predictions: Path, targets: Path, *, classes: Path | None = None, num_classes: int | None = None
+    predictions: Path,
+    targets: Path,
+    *,
+    classes: Path | None = None,
+    num_classes: int | None = None,
+    boundary: bool = False,
 ) -> EvaluationResult:
     """Score a folder of masks against a folder of true ones; files belong together by their stem.
 
@@ -103,6 +116,7 @@ def evaluate_folders(
             `targets/../classes.yaml` where there is one.
         num_classes: number of classes where there is no such file; None takes the largest true label + 1, at
             least 2.
+        boundary: whether to score the boundaries too, which takes longer; the result is then a `BoundaryResult`.
 
     Raises:
         DataError: missing pairs, all named at once; sizes or labels that do not fit.
@@ -113,10 +127,14 @@ def evaluate_folders(
     if table.binary_foreground is None:
         _refuse_binary(truths)
     names = table.names or _default_classes(truths, num_classes)
-    meter = EvaluationMeter(names)
+    meter = _meter(names, boundary=boundary)
     for stem, (prediction, _) in track(pairs.items(), label="evaluate", total=len(pairs)):
         meter.update(stem, read_prediction(prediction, num_classes=len(names)), truths[stem])
     return meter.result()
+
+
+def _meter(classes: Sequence[str], *, boundary: bool) -> EvaluationMeter | BoundaryMeter:
+    return BoundaryMeter(classes) if boundary else EvaluationMeter(classes)
 
 
 def find_classes(targets: Path, classes: Path | None) -> ClassTable:
@@ -151,11 +169,33 @@ def read_prediction(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "h w"]
 
 
 def summary(result: EvaluationResult) -> dict[str, Any]:
-    """Return every score of a result with its definition-free name, and the intervals of the headline scores."""
+    """Return every score of a result with its definition-free name, and the intervals of the headline scores.
+
+    Boundary scores, where the result holds them, stand under "boundary": mean over the images that have one, interval,
+    and the number of these images.
+    """
     intervals = {name: bootstrap(result, name) for name in ("iou_per_image", "iou_dataset", "miou_present")}
-    return {
+    record = {
         **scores(result).as_dict(),
         "intervals": {name: [_finite(v) for v in (i.value, i.low, i.high)] for name, i in intervals.items()},
+    }
+    return {**record, "boundary": _boundary_summary(result)} if isinstance(result, BoundaryResult) else record
+
+
+def _boundary_summary(result: BoundaryResult) -> dict[str, Any]:
+    intervals = {name: bootstrap(result, name) for name in BOUNDARY_STATISTICS}
+    return {
+        **{
+            name: {
+                "mean": _finite(i.value),
+                "low": _finite(i.low),
+                "high": _finite(i.high),
+                "images": int(np.isfinite(result.boundary[name]).sum()),
+            }
+            for name, i in intervals.items()
+        },
+        "border_share": result.border_share,
+        "empty_value": result.empty_value,
     }
 
 
@@ -186,6 +226,7 @@ def _save(path: Path, evaluation: Evaluation) -> None:
             "counts": r.counts.tolist(),
             "confusion": r.confusion.tolist(),
             "ignored": r.ignored.tolist(),
+            **({"boundary": _boundary_dict(r)} if isinstance(r, BoundaryResult) else {}),
         }
         for name, r in evaluation.stages.items()
     }
@@ -193,19 +234,37 @@ def _save(path: Path, evaluation: Evaluation) -> None:
     write_json(path, {"part": evaluation.part, "stages": [{"name": name, **stage} for name, stage in stages.items()]})
 
 
+def _boundary_dict(result: BoundaryResult) -> dict[str, Any]:
+    return {
+        "scores": {name: [_finite(v) for v in values] for name, values in result.boundary.items()},
+        "border_share": result.border_share,
+        "empty_value": result.empty_value,
+    }
+
+
 def _load(path: Path) -> Evaluation:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        stages = {
-            stage["name"]: EvaluationResult(
-                classes=tuple(stage["classes"]),
-                names=tuple(stage["names"]),
-                counts=np.array(stage["counts"], np.int64),
-                confusion=np.array(stage["confusion"], np.int64),
-                ignored=np.array(stage["ignored"], np.int64),
-            )
-            for stage in stored["stages"]
-        }
-        return Evaluation(part=stored["part"], stages=stages)
+        return Evaluation(part=stored["part"], stages={stage["name"]: _result(stage) for stage in stored["stages"]})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete it, and the run is scored again") from error
+
+
+def _result(stage: Mapping[str, Any]) -> EvaluationResult:
+    counted: dict[str, Any] = {
+        "classes": tuple(stage["classes"]),
+        "names": tuple(stage["names"]),
+        "counts": np.array(stage["counts"], np.int64),
+        "confusion": np.array(stage["confusion"], np.int64),
+        "ignored": np.array(stage["ignored"], np.int64),
+    }
+    if "boundary" not in stage:
+        return EvaluationResult(**counted)
+    boundary = stage["boundary"]
+    return BoundaryResult(
+        **counted,
+        # None, the file's word for nan, becomes nan.
+        boundary={name: np.array(boundary["scores"][name], np.float64) for name in BOUNDARY_STATISTICS},
+        border_share=boundary["border_share"],
+        empty_value=boundary["empty_value"],
+    )

@@ -13,7 +13,7 @@ import torch
 
 import maskwright
 
-from ..data.catalog import open_data
+from ..data.catalog import DataConfig, open_data
 from ..data.io import read_image, read_labels
 from ..data.naming import list_images
 from ..errors import DataError
@@ -40,6 +40,15 @@ from .run import RunFolder, load_model, require_finished
 
 STRIPS = 6
 """Images that are shown with every refinement step."""
+
+
+BORDER_NOTES = {
+    "pet": "The border strip of the Pet trimaps counts as pet (data.border: pet): the edge that is scored is the strip's "
+    "outer edge, and a mask that follows the animal's own edge loses.",
+    "ignore": "The border strip of the Pet trimaps is ignored (data.border: ignore): no pixel in it is scored, so a mask "
+    "may place the edge anywhere in the strip.",
+}
+"""What the two conventions of `data.border` mean for the scores, `pets` only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +100,13 @@ def complete_run(
 
 
 def report_runs(
-    runs: Sequence[Path], out: Path, *, commands: Sequence[str], title: str = "", device: str = "auto"
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    commands: Sequence[str],
+    title: str = "",
+    device: str = "auto",
+    boundary: bool = False,
 ) -> dict[str, EvaluationResult]:
     """Write the page that sets runs side by side; the first one is the base that the others are compared with.
 
@@ -101,11 +116,12 @@ def report_runs(
         commands: command lines that make it again.
         title: heading; empty makes one.
         device: "auto", "cpu" or "cuda".
+        boundary: whether to score the boundaries too; the page shows their scores where every stage has them.
 
     Returns:
         The stages that the page shows, in order.
     """
-    scored = [_score(run, device=device) for run in runs]
+    scored = [_score(run, device=device, boundary=boundary) for run in runs]
     shown = _stages(scored)
     first = scored[0]
     splits = open_data(first.predictor.model.data)
@@ -127,6 +143,7 @@ def report_runs(
             if any(run.refined for run in scored)
             else (),
             pictures=pictures.picture,
+            notes=_border_notes(first.predictor.model.data),
             config="\n".join(
                 f"# {run.folder.root.name}\n{run.folder.config.read_text(encoding='utf-8')}" for run in scored
             ),
@@ -221,9 +238,9 @@ class _Pictures:
         return [decide(state).to(torch.uint8).numpy() for state in logits]
 
 
-def _score(run: Path, *, device: str) -> ScoredRun:
+def _score(run: Path, *, device: str, boundary: bool) -> ScoredRun:
     predictor = Predictor.load(run, device=device)
-    evaluation = evaluate_run(run, device=device)
+    evaluation = evaluate_run(run, device=device, boundary=boundary)
     results = dict(zip(stage_names_of(predictor), evaluation.stages.values(), strict=True))
     return ScoredRun(folder=RunFolder(root=run), predictor=predictor, results=results, part=evaluation.part)
 
@@ -275,6 +292,10 @@ def _curves(run: ScoredRun) -> list[Curve]:
             val_name=val_name,
         )
     ]
+
+
+def _border_notes(data: DataConfig) -> tuple[str, ...]:
+    return (BORDER_NOTES[data.border],) if data.name.partition(":")[0] == "pets" else ()
 
 
 def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, str]:

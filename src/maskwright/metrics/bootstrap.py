@@ -15,10 +15,12 @@ from scipy.special import stdtrit
 
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics import scores
+from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryResult, boundary_values
 from maskwright.types import EvaluationResult
 
 Statistic = str | Callable[[NDArray[np.int64]], float]
-"""A name in `IMAGE_STATISTICS` or `SET_STATISTICS`, or a function of the images' counts, int64, (N, 3, C)."""
+"""A name in `IMAGE_STATISTICS`, `SET_STATISTICS` or, of a `BoundaryResult`, `BOUNDARY_STATISTICS`; or a function of the
+images' counts, int64, (N, 3, C)."""
 
 IMAGE_STATISTICS: dict[str, Callable[[scores.Counts], scores.Values]] = {
     "iou_per_image": scores.mask_iou,
@@ -71,10 +73,11 @@ class Change:
 
     Attributes:
         interval: other minus base, of the statistic asked for.
-        better: share of images, in [0, 1], whose IoU rose by more than `threshold`.
-        worse: share of images whose IoU fell by more than `threshold`.
-        median: median over the images of the change of the image's IoU.
-        threshold: IoU, as given.
+        better: share of images, in [0, 1], whose IoU (of a boundary statistic: that score) rose by more than
+            `threshold`.
+        worse: share of images whose IoU, or boundary score, fell by more than `threshold`.
+        median: median over the images of the change of the image's IoU, or boundary score.
+        threshold: of an image's score, as given.
     """
 
     interval: Interval
@@ -105,12 +108,16 @@ def bootstrap(
         level: the probability that the interval is to hold, between 0 and 1.
 
     Returns:
-        The statistic of the images themselves, between its bounds. Resamples in which it is undefined are left out.
+        The statistic of the images themselves, between its bounds. Resamples in which it is undefined are left out,
+        and of a boundary statistic the images that have no such score.
 
     Raises:
         DataError: there is no image.
         ConfigError: the statistic is unknown, or an argument out of range.
     """
+    if statistic in BOUNDARY_STATISTICS:
+        values = boundary_values(result, str(statistic))
+        return _mean_interval(values, resamples=resamples, seed=seed, level=level)
     evaluate = _evaluator(statistic, result.counts)
     return _interval(evaluate, len(result.names), resamples=resamples, seed=seed, level=level)
 
@@ -131,21 +138,27 @@ def change(
         base: counts before, of at least one image.
         other: counts after, of the same images in any order.
         statistic, resamples, seed, level: as in `bootstrap`.
-        threshold: change of an image's IoU above which it counts as better or worse.
+        threshold: change of an image's IoU, or boundary score, above which it counts as better or worse.
 
     Returns:
-        The interval of other minus base, and the shares of images that became better or worse.
+        The interval of other minus base, and the shares of images that became better or worse. Of a boundary
+        statistic, over the images that have the score in both.
 
     Raises:
-        DataError: the two differ in classes, in images, or in the truth of an image, or hold no image.
+        DataError: the two differ in classes, in images, or in the truth of an image, or hold no image; or their
+            boundary scores were taken in different ways.
         ConfigError: as in `bootstrap`.
     """
-    other_counts = _aligned_counts(base, other)
-    before, after = _evaluator(statistic, base.counts), _evaluator(statistic, other_counts)
-    interval = _interval(
-        lambda draws: after(draws) - before(draws), len(base.names), resamples=resamples, seed=seed, level=level
-    )
-    gains = scores.mask_iou(other_counts) - scores.mask_iou(base.counts)
+    rows = _aligned_rows(base, other)
+    if statistic in BOUNDARY_STATISTICS:
+        gains = _boundary_gains(base, other, rows, str(statistic))
+        interval = _mean_interval(gains, resamples=resamples, seed=seed, level=level)
+    else:
+        before, after = _evaluator(statistic, base.counts), _evaluator(statistic, other.counts[rows])
+        interval = _interval(
+            lambda draws: after(draws) - before(draws), len(base.names), resamples=resamples, seed=seed, level=level
+        )
+        gains = scores.mask_iou(other.counts[rows]) - scores.mask_iou(base.counts)
     gains = gains[~np.isnan(gains)]
     return Change(
         interval=interval,
@@ -193,8 +206,30 @@ def _evaluator(statistic: Statistic, counts: NDArray[np.int64]) -> Evaluator:
         # Integers below 2**53 are exact in float64, and so is their sum, which a matrix product makes fast.
         flat = counts.reshape(len(counts), -1).astype(np.float64)
         return lambda draws: of_sum((_times_drawn(draws) @ flat).reshape(-1, *counts.shape[1:]))
-    known = ", ".join([*IMAGE_STATISTICS, *SET_STATISTICS])
+    known = ", ".join([*IMAGE_STATISTICS, *SET_STATISTICS, *BOUNDARY_STATISTICS])
     raise ConfigError(f"statistic must be one of {known}, or a function of the counts; got {statistic!r}")
+
+
+def _boundary_gains(
+    base: EvaluationResult, other: EvaluationResult, rows: Sequence[int], statistic: str
+) -> NDArray[np.float64]:
+    """Other minus base for each image of `base`, (N,), nan where either has no such score."""
+    gains = boundary_values(other, statistic)[rows] - boundary_values(base, statistic)
+    ways = [(r.border_share, r.empty_value) for r in (base, other) if isinstance(r, BoundaryResult)]
+    if not np.array_equal(ways[0], ways[1], equal_nan=True):
+        raise DataError(
+            f"boundary scores with border_share, empty_value = {ways[0]} and {ways[1]} cannot be compared; "
+            "score both in the same way"
+        )
+    return gains
+
+
+def _mean_interval(values: NDArray[np.float64], *, resamples: int, seed: int, level: float) -> Interval:
+    """The interval of the mean of `values`, (N,), over those that are not nan; all nan where every one is."""
+    known = values[~np.isnan(values)]
+    if len(values) > 0 and len(known) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    return _interval(lambda draws: scores.mean(known[draws]), len(known), resamples=resamples, seed=seed, level=level)
 
 
 def _interval(evaluate: Evaluator, images: int, *, resamples: int, seed: int, level: float) -> Interval:
@@ -228,8 +263,8 @@ def _times_drawn(draws: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.bincount(cells.reshape(-1), minlength=draws.size).reshape(rows, images).astype(np.float64)
 
 
-def _aligned_counts(base: EvaluationResult, other: EvaluationResult) -> NDArray[np.int64]:
-    """The counts of `other` in the order of `base`, once it is sure that both scored the same truth."""
+def _aligned_rows(base: EvaluationResult, other: EvaluationResult) -> list[int]:
+    """The rows of `other` in the order of `base`, once it is sure that both scored the same truth."""
     if base.classes != other.classes:
         raise DataError(f"results of different classes cannot be compared: {base.classes} and {other.classes}")
     row = {name: index for index, name in enumerate(other.names)}
@@ -240,16 +275,15 @@ def _aligned_counts(base: EvaluationResult, other: EvaluationResult) -> NDArray[
             f"a paired comparison needs the same images; the second result lacks {_listed(lacking)}, "
             f"the first lacks {_listed(surplus)}; score both on the same split"
         )
-    counts = other.counts[[row[name] for name in base.names]]
-    differing = [
-        n for n, same in zip(base.names, (counts[:, 2] == base.counts[:, 2]).all(axis=1), strict=True) if not same
-    ]
+    rows = [row[name] for name in base.names]
+    same_truth = (other.counts[rows, 2] == base.counts[:, 2]).all(axis=1)
+    differing = [name for name, same in zip(base.names, same_truth, strict=True) if not same]
     if differing:
         raise DataError(
             f"the truth of {_listed(differing)} is not the same in both results; score both at the same size "
             "against the same masks"
         )
-    return counts
+    return rows
 
 
 def _listed(names: Sequence[str]) -> str:

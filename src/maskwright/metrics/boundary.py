@@ -44,11 +44,12 @@ BORDER_SHARE = 0.05
 MBA_RADII = 5
 """Bands that mean boundary accuracy averages."""
 
-_CLASSES = (
+POLICY = (
     "the foreground's if there are two classes, with more the mean over the classes, background included, that occur "
     "in the truth of the image, each against the rest; ignored pixels are not scored; a truth without an edge scores "
     "`empty_value` if the prediction equals it, else 0; nan where ignored pixels hide the edge"
 )
+"""What the definitions of all the scores end with."""
 _BORDER = "the edge, or of the ignored border that hides it (`border_share`)"
 _F = (
     "F = 2 P R / (P + R) of the edge points, the corners between pixels where mask and rest meet (those inside the "
@@ -60,17 +61,19 @@ _F = (
 DEFINITIONS: dict[str, str] = {
     "boundary_iou": "Boundary IoU (Cheng et al. 2021): of either mask the pixels that d = round(2 % of the diagonal), "
     "at least 1, erosions by 3×3 take away, the outside of the image counting as not mask, so the pixels within d of "
-    f"{_BORDER}; IoU of the two bands: {_CLASSES}.",
+    f"{_BORDER}; IoU of the two bands: {POLICY}.",
     "mean_boundary_accuracy": "mBA (CascadePSP, Cheng et al. 2020): share of pixels on the right side, in the "
     "morphological gradient of the truth by OpenCV's ellipse of radius 1 + int((R − 1) / 5 · i), i = 0..4, "
     f"R = (H + W) / 300, so within that radius of {_BORDER}; mean over the five radii, an empty band left out: "
-    f"{_CLASSES}.",
+    f"{POLICY}.",
     "trimap_iou": f"IoU over the pixels within `trimap_radius`, by Euclidean distance, of {_BORDER}: a pixel of the "
-    f"other side, or of the border, is no farther away than that; {_CLASSES}.",
+    f"other side, or of the border, is no farther away than that; {POLICY}.",
+    "trimap_iou_half": "As `trimap_iou`, with half its radius, at least 1 px.",
+    "trimap_iou_quarter": "As `trimap_iou`, with a quarter of its radius, at least 1 px.",
     "trimap_radius": "Pixels on either side of the edge that the trimap IoU looks at; a share of the diagonal, "
     "at least 1.",
-    "boundary_f": f"BF (Csurka et al. 2013): {_F}; tolerance 0.75 % of the diagonal, rounded up: {_CLASSES}.",
-    "davis_f": f"F of DAVIS (Perazzi et al. 2016): {_F}; tolerance 0.8 % of the diagonal, rounded up: {_CLASSES}.",
+    "boundary_f": f"BF (Csurka et al. 2013): {_F}; tolerance 0.75 % of the diagonal, rounded up: {POLICY}.",
+    "davis_f": f"F of DAVIS (Perazzi et al. 2016): {_F}; tolerance 0.8 % of the diagonal, rounded up: {POLICY}.",
     "border_share": "An ignored pixel is border between a class and the rest if both have a scored pixel within this "
     "share of the diagonal, by Euclidean distance; inf: wherever the image holds both; 0: never.",
     "empty_value": "The score of a mask that is empty, or full, in both prediction and truth; nan leaves it out.",
@@ -88,6 +91,8 @@ class BoundaryScores:
     boundary_iou: float
     mean_boundary_accuracy: float
     trimap_iou: float
+    trimap_iou_half: float
+    trimap_iou_quarter: float
     trimap_radius: float
     boundary_f: float
     davis_f: float
@@ -123,11 +128,13 @@ def boundary_scores(
         ConfigError: fewer than two classes, or a share out of range.
     """
     pairs = _pairs(prediction, target, num_classes, ignore_index, border_share)
-    radius = diagonal_share(target.shape, trimap_share)
+    radius, half, quarter = (diagonal_share(target.shape, trimap_share / part) for part in (1, 2, 4))
     return BoundaryScores(
         boundary_iou=_score(pairs, partial(_boundary_iou, steps=_erosions(target.shape, BOUNDARY_IOU_SHARE)), empty),
         mean_boundary_accuracy=_score(pairs, _mean_boundary_accuracy, empty),
         trimap_iou=_score(pairs, partial(_trimap_iou, radius=radius), empty),
+        trimap_iou_half=_score(pairs, partial(_trimap_iou, radius=half), empty),
+        trimap_iou_quarter=_score(pairs, partial(_trimap_iou, radius=quarter), empty),
         trimap_radius=radius,
         boundary_f=_score(pairs, partial(_boundary_f, tolerance=_tolerance(target.shape, BF_SHARE)), empty),
         davis_f=_score(pairs, partial(_boundary_f, tolerance=_tolerance(target.shape, DAVIS_SHARE)), empty),

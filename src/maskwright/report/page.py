@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from maskwright.files import write_text
+from maskwright.metrics.boundary_meter import BoundaryResult, has_boundary
 from maskwright.metrics.scores import DEFINITIONS, scores
 from maskwright.report import figures, gallery, pictures, tables
 from maskwright.report.records import NOTICEABLE, Curve, Picture, Report, Stage
@@ -55,6 +56,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BoundaryTable:
+    """Boundary scores by stage, what they are in words, and what they left out."""
+
+    rows: dict[str, list[tables.Cell]]
+    definitions: dict[Markup, Markup]
+    remarks: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassTables:
     """Scores and confusions by class, of stages that can be compared; `confusions` go with `stages`."""
 
@@ -94,6 +104,8 @@ def render(report: Report) -> str:
         definitions={label: _code(text) for label, text in tables.definitions().items()},
         class_definition=_code(DEFINITIONS["iou"]),
         remarks=[_code(remark) for remark in tables.counting_remarks(report.stages)],
+        boundary_labels=tables.BOUNDARY_LABELS,
+        boundary=_boundary_table(report.stages),
         strips=[(strip.name, gallery.strip_rows(strip, classes)) for strip in report.strips],
         extremes=_all_extremes(base, compared, alone, picture_of),
         trainings=_trainings(report.curves),
@@ -118,6 +130,18 @@ def _comparison(base: Stage, stage: Stage, picture_of: PictureOf) -> Comparison:
         histogram=figures.change_histogram(change),
         improved=[gallery.exhibit(name, picture_of(name), base, stage) for name in picks.improved],
         harmed=[gallery.exhibit(name, picture_of(name), base, stage) for name in picks.harmed],
+    )
+
+
+def _boundary_table(stages: Sequence[Stage]) -> BoundaryTable | None:
+    """None unless every stage has boundary scores."""
+    base = stages[0]
+    if not isinstance(base.result, BoundaryResult) or not has_boundary(stage.result for stage in stages):
+        return None
+    return BoundaryTable(
+        rows={stage.name: tables.boundary_cells(base, stage) for stage in stages},
+        definitions={_code(label): _code(text) for label, text in tables.boundary_definitions(base.result).items()},
+        remarks=tables.boundary_remarks(stages),
     )
 
 

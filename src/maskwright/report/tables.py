@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from maskwright.errors import DataError
 from maskwright.metrics.bootstrap import Change, Interval, Statistic, bootstrap, change
+from maskwright.metrics.boundary import DEFINITIONS as BOUNDARY_DEFINITIONS
+from maskwright.metrics.boundary import POLICY
+from maskwright.metrics.boundary_meter import BoundaryResult, boundary_values
 from maskwright.metrics.scores import DEFINITIONS, Scores, class_iou, scores
 from maskwright.report.records import NOTICEABLE, Stage
 from maskwright.types import EvaluationResult
@@ -27,6 +30,16 @@ SCORE_LABELS = {
     "pixel_accuracy": "Pixel accuracy",
 }
 """The scores of the table, in its order: field of `Scores` → heading."""
+
+BOUNDARY_LABELS = {
+    "boundary_iou": "Boundary IoU",
+    "mean_boundary_accuracy": "mBA",
+    "boundary_f": "Boundary F",
+    "trimap_iou_quarter": "Trimap IoU, 0.5 %",
+    "trimap_iou_half": "Trimap IoU, 1 %",
+    "trimap_iou": "Trimap IoU, 2 %",
+}
+"""The scores of the table of boundaries, in its order: field of `BoundaryScores` → heading."""
 
 
 def _miou_all(counts: NDArray[np.int64]) -> float:
@@ -69,9 +82,11 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """A score, and its change against the base with the 95 % interval where there is one to compare with."""
+    """A score, its 95 % interval where the table shows it, and its change against the base with the 95 % interval where
+    there is one to compare with."""
 
     value: float
+    interval: Interval | None
     change: Interval | None
     outcome: Outcome | None
 
@@ -227,15 +242,75 @@ def score_cells(base: Stage, stage: Stage) -> list[Cell]:
     cells = []
     for field in SCORE_LABELS:
         difference = change(base.result, stage.result, _STATISTICS.get(field, field)) if compared else None
-        outcome = None if difference is None else outcome_of(difference)
-        interval = None if difference is None else difference.interval
-        cells.append(Cell(value=float(getattr(own, field)), change=interval, outcome=outcome))
+        cells.append(_cell(float(getattr(own, field)), None, difference))
     return cells
+
+
+def boundary_cells(base: Stage, stage: Stage) -> list[Cell]:
+    """The stage's row of the table of boundaries, one cell for each of BOUNDARY_LABELS; changes as in `score_cells`."""
+    compared = stage is not base and why_not_comparable(base.result, stage.result) is None
+    cells = []
+    for field in BOUNDARY_LABELS:
+        reached = bootstrap(stage.result, field)
+        known = math.isfinite(reached.value)
+        difference = change(base.result, stage.result, field) if compared and known else None
+        cells.append(_cell(reached.value, reached if math.isfinite(reached.low) else None, difference))
+    return cells
+
+
+def _cell(value: float, interval: Interval | None, difference: Change | None) -> Cell:
+    if difference is None:
+        return Cell(value=value, interval=interval, change=None, outcome=None)
+    return Cell(value=value, interval=interval, change=difference.interval, outcome=outcome_of(difference))
 
 
 def definitions() -> dict[str, str]:
     """Heading → what the score is, in words, for the scores of the table."""
     return {label: DEFINITIONS[field] for field, label in SCORE_LABELS.items()}
+
+
+def boundary_definitions(result: BoundaryResult) -> dict[str, str]:
+    """Heading → what the score is, in words, for the table of boundaries, and what the words lean on; what all
+    definitions share stands once."""
+    fields = ("boundary_iou", "mean_boundary_accuracy", "boundary_f", "trimap_iou")
+    own = {field: BOUNDARY_DEFINITIONS[field].removesuffix(f"{POLICY}.").rstrip(" :;") + "." for field in fields}
+    return {
+        **{BOUNDARY_LABELS[field]: own[field] for field in fields[:-1]},
+        "Trimap IoU": own["trimap_iou"],
+        "All of them": f"The score of an image is {POLICY}.",
+        "`trimap_radius`": f"{BOUNDARY_DEFINITIONS['trimap_radius']} Here 0.5, 1 and 2 %, as the headings say.",
+        "`border_share`": f"{BOUNDARY_DEFINITIONS['border_share']} Here {result.border_share:g}.",
+        "`empty_value`": f"{BOUNDARY_DEFINITIONS['empty_value']} Here {result.empty_value:g}.",
+    }
+
+
+def boundary_remarks(stages: Sequence[Stage]) -> list[str]:
+    """How the truth's ignored pixels were taken, and how many images lack a score, stages that agree together."""
+    if any(stage.result.ignored.any() for stage in stages):
+        edge = (
+            "The truth holds ignored pixels. They are not scored; those between a class and the rest are taken for the "
+            "border that hides the edge"
+        )
+    else:
+        edge = (
+            "No pixel of the truth is ignored, so the edge is where its labels meet. If the truth counts a drawn border "
+            "as object, the border's outer edge is the one that is scored"
+        )
+    lacking: dict[str, list[str]] = {}
+    for stage in stages:
+        missing = {
+            label: int(np.isnan(boundary_values(stage.result, field)).sum()) for field, label in BOUNDARY_LABELS.items()
+        }
+        listed = "; ".join(f"{label}: {count:,}" for label, count in missing.items() if count)
+        if listed:
+            lacking.setdefault(listed, []).append(stage.name)
+    return [
+        f"{edge}.",
+        *(
+            f"{', '.join(names)}: of {images(stages[0].result)}, some have no score and are left out of its mean. {listed}."
+            for listed, names in lacking.items()
+        ),
+    ]
 
 
 def class_rows(stages: Sequence[Stage]) -> list[ClassRow]:

@@ -1,0 +1,108 @@
+"""Boundary scores of a data set: a meter that collects them beside the counts, image by image.
+
+meter = BoundaryMeter(("background", "pet"))
+meter.update("cat_3", prediction, target)
+bootstrap.bootstrap(meter.result(), "boundary_iou")    # the mean over the images, with its interval
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import ConfigError
+from maskwright.metrics.boundary import BORDER_SHARE, BoundaryScores, boundary_scores
+from maskwright.metrics.confusion import EvaluationMeter, LabelMap
+from maskwright.types import EvaluationResult
+
+BOUNDARY_STATISTICS = (
+    "boundary_iou",
+    "mean_boundary_accuracy",
+    "trimap_iou",
+    "trimap_iou_half",
+    "trimap_iou_quarter",
+    "boundary_f",
+    "davis_f",
+)
+"""Scores of the single images whose mean over the images that have one is the statistic; fields of `BoundaryScores`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoundaryResult(EvaluationResult):
+    """Counts of a set of predictions, and the boundary scores of each image.
+
+    Attributes:
+        boundary: each of BOUNDARY_STATISTICS → float64, (N,), in [0, 1], nan where the image has no such score.
+        border_share: of `boundary_scores`, as a share of the diagonal.
+        empty_value: of `boundary_scores`.
+    """
+
+    boundary: Mapping[str, NDArray[np.float64]]
+    border_share: float
+    empty_value: float
+
+
+class BoundaryMeter:
+    """Collects counts and boundary scores of a data set image by image.
+
+    Args:
+        classes: class names, index = label, at least two; class 0 is the background.
+        border_share: see `boundary_scores`.
+        empty: see `boundary_scores`.
+    """
+
+    def __init__(self, classes: Sequence[str], *, border_share: float = BORDER_SHARE, empty: float = 1.0) -> None:
+        self.border_share = border_share
+        self.empty = empty
+        self._counts = EvaluationMeter(classes)
+        self._scores: list[BoundaryScores] = []
+
+    def update(self, name: str, prediction: LabelMap, target: LabelMap) -> None:
+        """Add one image; arguments and errors as in `EvaluationMeter.update`."""
+        self._counts.update(name, prediction, target)
+        self._scores.append(
+            boundary_scores(
+                prediction,
+                target,
+                num_classes=len(self._counts.classes),
+                border_share=self.border_share,
+                empty=self.empty,
+            )
+        )
+
+    def result(self) -> BoundaryResult:
+        """The counts and scores so far, in the order in which the images came; later updates do not change it."""
+        counts = self._counts.result()
+        return BoundaryResult(
+            classes=counts.classes,
+            names=counts.names,
+            counts=counts.counts,
+            confusion=counts.confusion,
+            ignored=counts.ignored,
+            boundary={
+                name: np.array([getattr(scores, name) for scores in self._scores], dtype=np.float64)
+                for name in BOUNDARY_STATISTICS
+            },
+            border_share=self.border_share,
+            empty_value=self.empty,
+        )
+
+
+def boundary_values(result: EvaluationResult, statistic: str) -> NDArray[np.float64]:
+    """One of BOUNDARY_STATISTICS for each image, (N,), nan where it has none.
+
+    Raises:
+        ConfigError: the result holds counts only.
+    """
+    if not isinstance(result, BoundaryResult):
+        raise ConfigError(
+            f"{statistic} needs the boundary scores of each image, and this result holds counts only; "
+            "score with `boundary=True`, or collect it with BoundaryMeter"
+        )
+    return result.boundary[statistic]
+
+
+def has_boundary(results: Iterable[EvaluationResult]) -> bool:
+    """Whether all of the results hold boundary scores."""
+    return all(isinstance(result, BoundaryResult) for result in results)
