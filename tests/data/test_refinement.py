@@ -40,6 +40,7 @@ def test_what_a_sample_holds_depends_on_seed_epoch_and_index_alone() -> None:
 def test_image_truth_and_given_mask_keep_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refinement, "COMPOSITES", 0.0)
     monkeypatch.setattr(refinement, "GIVEN_MASKS", 1.0)
+    monkeypatch.setattr(refinement, "INVERTED", 0.0)
     monkeypatch.setattr(refinement, "_recoloured", lambda image, generator: image)
     data = RefinementData([photograph(0)], side=48, seed=0)
     for epoch in range(10):
@@ -50,8 +51,19 @@ def test_image_truth_and_given_mask_keep_together(monkeypatch: pytest.MonkeyPatc
         assert (truth[mask] == 1).all() and mask.sum() > 0.3 * (truth == 1).sum()
 
 
+def test_object_and_ground_may_change_roles_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(refinement, "INVERTED", share)
+        samples.append(RefinementData([photograph(0)], side=48, seed=0)[(0, 0)])
+    (one, truth, _), (other, inverted, _) = samples
+    assert torch.equal(one[:3], other[:3]) and torch.equal(one[3], 255 - other[3])
+    assert torch.equal(inverted == 255, truth == 255) and torch.equal(inverted == 1, truth == 0)
+
+
 def test_shapes_of_one_photograph_lie_on_another_with_their_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refinement, "COMPOSITES", 1.0)
+    monkeypatch.setattr(refinement, "INVERTED", 0.0)
     monkeypatch.setattr(refinement, "_recoloured", lambda image, generator: image)
     plain = [
         Photograph(image=np.full((3, 60, 60), value, np.uint8), truth=np.zeros((60, 60), np.uint8), mask=None)

@@ -19,8 +19,11 @@ from torch.utils import data as torch_data
 from ..refine.perturb import perturbed
 from ..types import IGNORE_INDEX
 
-COMPOSITES = 0.3
+COMPOSITES = 0.5
 """Share of the samples that are shapes laid on a photograph."""
+
+INVERTED = 0.25
+"""Share of the samples in which object and ground change roles: what the mask covers is the object, whatever it shows."""
 
 GIVEN_MASKS = 0.6
 """Share of the samples with a network's mask, where the photograph has one."""
@@ -70,6 +73,8 @@ class RefinementData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
             # The strip that annotators left open belongs to the object in most masks.
             ignored_as = np.uint8(generator.random() < 0.7)
             mask = 255 * perturbed(np.where(truth == IGNORE_INDEX, ignored_as, truth) == 1, generator)
+        if generator.random() < INVERTED:
+            truth, mask = np.where(truth == IGNORE_INDEX, truth, 1 - truth), 255 - mask
         image = _recoloured(image, generator)
         both = np.concatenate((image, np.rint(mask)[None]), axis=0).clip(0, 255).astype(np.uint8)
         if generator.random() < 0.5:
@@ -96,10 +101,12 @@ class RefinementData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
     def _composite(
         self, ground: np.ndarray, other: Photograph, generator: np.random.Generator
     ) -> tuple[np.ndarray, UInt8[np.ndarray, "s s"]]:
-        """Lay a shape, or the object, of another photograph on this one."""
+        """Lay a shape with the texture of another photograph, or its object, on this one."""
         image, truth, _ = self._crop(other, generator)
-        if generator.random() < 0.6:
+        if generator.random() < 0.75:
             truth = _shape(self.side, generator).astype(np.uint8)
+            part = int(self.side * generator.uniform(0.15, 1))  # the smaller, the plainer its texture when enlarged
+            image = _resized(image[:, :part, :part], self.side)
         cover = ndimage.gaussian_filter((truth == 1).astype(np.float32), generator.uniform(0.3, 1.0))
         return cover * image + (1 - cover) * ground, truth
 

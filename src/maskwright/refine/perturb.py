@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 from torch.nn import functional as F
 
-LOWEST_IOU = 0.6
+LOWEST_IOU = 0.5
 """What is left of the overlap with the truth."""
 
 TRIES = 5
@@ -15,7 +15,7 @@ TRIES = 5
 
 
 def perturbed(truth: Bool[np.ndarray, "h w"], generator: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """Return foreground probabilities that overlap with `truth` by an IoU of at least 0.6, thresholded at one half."""
+    """Return foreground probabilities that overlap with `truth` by an IoU of at least 0.5, thresholded at one half."""
     for _ in range(TRIES):
         mask = _perturbed_once(truth, generator)
         found = mask >= 0.5
@@ -28,7 +28,7 @@ def _perturbed_once(truth: Bool[np.ndarray, "h w"], generator: np.random.Generat
     mask = truth.astype(np.float32)
     reach = max(truth.shape)
     if generator.random() < 0.7:
-        mask = _warped(mask, generator, pixels=generator.exponential(0.015 * reach))
+        mask = _warped(mask, generator, pixels=generator.exponential(0.02 * reach))
     if generator.random() < 0.4:
         # A threshold other than one half grows or shrinks the object, and rounds its corners.
         blurred = ndimage.gaussian_filter(mask, generator.uniform(0.5, max(0.5, 0.03 * reach)), mode="nearest")
@@ -60,7 +60,7 @@ def _warped(mask: Float32[np.ndarray, "h w"], generator: np.random.Generator, *,
 
 def _with_blobs(mask: Float32[np.ndarray, "h w"], generator: np.random.Generator) -> np.ndarray:
     """Turn random blobs from object into ground and from ground into object."""
-    noise = ndimage.gaussian_filter(generator.standard_normal(mask.shape, np.float32), generator.uniform(3, 14))
+    noise = ndimage.gaussian_filter(generator.standard_normal(mask.shape, np.float32), generator.uniform(3, 24))
     blobs = noise > generator.uniform(1.5, 2.6) * noise.std()
     if generator.random() < 0.6:  # beside the edge, where networks err
         blurred = ndimage.gaussian_filter(mask, 8, mode="nearest")
