@@ -93,6 +93,12 @@ def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
         (["predict", "--run", "no_run", "--images", "x", "--out", "x"], "no_run"),
         (["refine", "--refiner", "no_run", "--images", "x", "--masks", "x", "--out", "x"], "no_run"),
         (["refine", "--size", "big"], "size"),
+        (["refine", "--images", "x", "--masks", "x", "--out", "x"], "neither refiner nor method"),
+        (
+            ["refine", "--refiner", "x", "--method", "none", "--images", "x", "--masks", "x", "--out", "x"],
+            "both refiner",
+        ),
+        (["refine", "--method", "crf", "--images", "x", "--masks", "x", "--out", "x"], "dense_crf"),
         (["evaluate", "--predictions", "no_folder", "--targets", "no_folder", "--out", "x"], "no_folder"),
         (["report"], "runs"),
         (["report", "no_run"], "no_run"),
@@ -193,6 +199,11 @@ def test_predict_refine_and_report_say_what_they_wrote(
     masks = ["--images", images, "--masks", str(out), "--out", str(tmp_path / "refined")]
     assert main(["refine", "--refiner", str(refined_run), *masks]) == 0
     assert f"3 refined masks in {tmp_path / 'refined'}" in capsys.readouterr().out
+    for method in ("guided", "none"):
+        refined = tmp_path / method
+        assert main(["refine", "--method", method, *masks[:-1], str(refined), "--save", "probabilities"]) == 0
+        assert f"3 refined masks in {refined}" in capsys.readouterr().out
+        assert json.loads((refined / ".maskwright.json").read_text())["method"] == method
     page = tmp_path / "page.html"
     assert main(["report", str(trained_run), str(refined_run), "--out", str(page)]) == 0
     text = capsys.readouterr().out

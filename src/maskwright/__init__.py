@@ -30,6 +30,7 @@ _HOMES = {
     "maskwright.models": ("ModelConfig", "Segmenter"),
     "maskwright.refine": ("CSPN", "DySPN", "RefinerConfig"),
     "maskwright.refine.dense_crf": ("CRFParameters", "dense_crf"),
+    "maskwright.refine.mask": ("refine_mask",),
     "maskwright.types": ("EvaluationResult", "Prediction", "RefinedMask", "Sample"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from maskwright.models import ModelConfig, Segmenter
     from maskwright.refine import CSPN, DySPN, RefinerConfig
     from maskwright.refine.dense_crf import CRFParameters, dense_crf
+    from maskwright.refine.mask import refine_mask
     from maskwright.types import EvaluationResult, Prediction, RefinedMask, Sample
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "read_mask",
     "read_probabilities",
     "refine_folder",
+    "refine_mask",
     "report_runs",
     "train_refiner",
     "train_segmenter",

@@ -191,19 +191,23 @@ def refine(
     images: Path,
     masks: Path,
     out: Path,
-    refiner: Path,
+    refiner: Path | None = None,
+    method: str | None = None,
     mask_kind: Literal["auto", "labels", "binary", "probabilities", "logits"] = "auto",
     save: Literal["labels", "probabilities", "logits"] = "labels",
     size: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Refine the masks of any tool with a trained refiner.
+    """Refine the masks of any tool, with a trained refiner or by a method that needs no training.
+
+    Exactly one of --refiner and --method is given.
 
     Args:
         images: folder of images.
         masks: folder of masks with the same stems.
         out: folder of the refined masks.
         refiner: folder of a run of `maskwright train-refiner`.
+        method: dense_crf, guided (the guided filter) or none (to compare with).
         mask_kind: labels (0..C-1), binary (0 and one other value), probabilities or logits; auto looks at each file.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
         size: side of the square at which the refiner works, pixels; 0 is each image's own size; the size that it was
@@ -212,7 +216,17 @@ def refine(
     """
     from maskwright.engine.refine import refine_folder
 
-    written = refine_folder(refiner, images, masks, out, mask_kind=mask_kind, save=save, size=size, device=device)
+    written = refine_folder(
+        images,
+        masks,
+        out,
+        refiner=refiner,
+        method=method,
+        mask_kind=mask_kind,
+        save=save,
+        size=size,
+        device=device,
+    )
     print(f"{len(written)} refined masks in {out}")
 
 

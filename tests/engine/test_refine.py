@@ -1,5 +1,6 @@
 """Refining masks of any tool: every kind of file is read for what it is, and an untrained refiner changes nothing."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ from folders import names_in
 from maskwright.data.io import read_image, read_logits, read_mask, read_probabilities
 from maskwright.data.naming import IMAGE_SUFFIXES
 from maskwright.engine import checkpoint
-from maskwright.engine.masks import pair_by_stem, read_coarse
+from maskwright.engine.masks import pair_by_stem, read_coarse, read_mask_alone
 from maskwright.engine.predict import Predictor
 from maskwright.engine.refine import refine_folder, refine_logits
 from maskwright.errors import BatchError, ConfigError, DataError
+from maskwright.refine.kinds import guess_kind
+from maskwright.refine.mask import refine_mask
+from maskwright.refine.methods import METHODS
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def test_an_untrained_refiner_returns_the_mask_exactly(
             Image.fromarray(values).save(path)
     for size in (None, 0, 20):  # the size it was trained at, the image's own, another one
         out = tmp_path / f"out_{size}"
-        written = refine_folder(untrained_run, images, masks, out, size=size)
+        written = refine_folder(images, masks, out, refiner=untrained_run, size=size)
         assert [path.name for path in written] == ["test_0.png", "test_1.png", "test_2.png"]
         for path in written:
             stored = np.asarray(Image.open(masks / path.name))
@@ -170,8 +174,8 @@ def test_a_trained_refiner_changes_the_mask_and_is_what_the_steps_show(refined_r
 
 
 def test_refined_masks_are_saved_in_every_form(refined_run: Path, images: Path, masks: Path, tmp_path: Path) -> None:
-    logits = refine_folder(refined_run, images, masks, tmp_path / "l", save="logits")[0]
-    probabilities = refine_folder(refined_run, images, masks, tmp_path / "p", save="probabilities")[0]
+    logits = refine_folder(images, masks, tmp_path / "l", refiner=refined_run, save="logits")[0]
+    probabilities = refine_folder(images, masks, tmp_path / "p", refiner=refined_run, save="probabilities")[0]
     expected = 1 / (1 + np.exp(-read_logits(logits)))
     np.testing.assert_allclose(read_probabilities(probabilities), expected, atol=1e-3)
 
@@ -181,7 +185,7 @@ def test_a_size_that_differs_is_named_and_the_others_are_done(
 ) -> None:
     Image.fromarray(half_planes()).save(masks / "test_1.png")
     with pytest.raises(BatchError, match=r"test_1\.png is 8×6, its image 32×32 pixels"):
-        refine_folder(refined_run, images, masks, tmp_path / "out")
+        refine_folder(images, masks, tmp_path / "out", refiner=refined_run)
     assert names_in(tmp_path / "out") == ["test_0.png", "test_2.png"]
 
 
@@ -193,7 +197,7 @@ def test_a_broken_mask_is_named_and_the_others_are_done(
     (masks / "test_1.png").unlink()
     (masks / name).write_bytes(content)
     with pytest.raises(BatchError, match=r"2 of 3 images done, 1 failed:\s+.*test_1"):
-        refine_folder(refined_run, images, masks, tmp_path / "out")
+        refine_folder(images, masks, tmp_path / "out", refiner=refined_run)
     assert names_in(tmp_path / "out") == ["test_0.png", "test_2.png"]
 
 
@@ -224,10 +228,139 @@ def test_all_masks_that_do_not_pair_up_are_listed(tmp_path: Path) -> None:
 def test_masks_are_not_refined_onto_themselves(refined_run: Path, images: Path, masks: Path) -> None:
     before = {path: path.read_bytes() for path in masks.iterdir()}
     with pytest.raises((ConfigError, DataError)):
-        refine_folder(refined_run, images, masks, masks)
+        refine_folder(images, masks, masks, refiner=refined_run)
     assert {path: path.read_bytes() for path in masks.iterdir()} == before
 
 
 def test_a_run_without_a_refiner_is_refused(trained_run: Path, images: Path, masks: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"without a refiner; expected one of train-refiner"):
-        refine_folder(trained_run, images, masks, tmp_path / "out")
+        refine_folder(images, masks, tmp_path / "out", refiner=trained_run)
+
+
+def whole_range() -> np.ndarray:
+    return np.linspace(0, 255, 32 * 32).astype(np.uint8).reshape(32, 32)
+
+
+def three_labels() -> np.ndarray:
+    """Labels 0, 2 and 5, 32×32 pixels, with an ignored corner."""
+    labels = np.zeros((32, 32), np.uint8)
+    labels[6:20, 4:14], labels[10:28, 18:30], labels[:3, :3] = 2, 5, 255
+    return labels
+
+
+def write_all(masks: Path, array: np.ndarray) -> None:
+    for path in masks.iterdir():
+        Image.fromarray(array).save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+@pytest.mark.parametrize(
+    "array",
+    [half_planes(), half_planes() * 255, half_planes() * 7, three_labels(), whole_range()],
+    ids=["0/1", "0/255", "0/7", "labels", "grey"],
+)
+def test_a_file_is_guessed_to_hold_what_its_array_is(array: np.ndarray, suffix: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / f"m{suffix}", array)
+    if suffix == ".npy" and len(np.unique(array)) > 16:
+        with pytest.raises(DataError, match=r"m\.npy: holds uint8; expected float or bool"):
+            read_mask_alone(path, kind="auto")
+    else:
+        assert read_mask_alone(path, kind="auto").kind == guess_kind(array)
+
+
+@pytest.mark.parametrize("array", [whole_range() / np.float32(255), whole_range() / 9 - np.float32(14)])
+def test_a_file_of_floats_is_guessed_to_hold_what_its_array_is(array: np.ndarray, tmp_path: Path) -> None:
+    assert read_mask_alone(saved(tmp_path / "m.npy", array), kind="auto").kind == guess_kind(array)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_refines_files_as_it_does_arrays(method: str, images: Path, masks: Path, tmp_path: Path) -> None:
+    written = refine_folder(images, masks, tmp_path / "labels", method=method)
+    assert [path.name for path in written] == ["test_0.png", "test_1.png", "test_2.png"]
+    for path in written:
+        image, mask = read_image(images / path.name), np.asarray(Image.open(masks / path.name))
+        np.testing.assert_array_equal(read_mask(path), refine_mask(image, mask, method=method))
+    write_all(masks, whole_range())
+    soft_masks = refine_folder(images, masks, tmp_path / "soft", method=method, save="probabilities")
+    for path in soft_masks:
+        image = read_image(images / f"{path.stem}.png")
+        expected = refine_mask(image, whole_range() / np.float32(255), method=method)
+        np.testing.assert_allclose(read_probabilities(path)[0], expected, rtol=0, atol=1e-3)
+    logits = refine_folder(images, masks, tmp_path / "logits", method=method, save="logits")[0]
+    np.testing.assert_allclose(1 / (1 + np.exp(-read_logits(logits))), read_probabilities(soft_masks[0]), atol=2e-3)
+
+
+def test_a_label_map_keeps_to_its_labels_in_every_form(images: Path, masks: Path, tmp_path: Path) -> None:
+    write_all(masks, three_labels())
+    labels = read_mask(refine_folder(images, masks, tmp_path / "l", method="guided")[0])
+    np.testing.assert_array_equal(labels == 255, three_labels() == 255)
+    assert set(np.unique(labels)) <= {0, 2, 5, 255}
+    assert (labels != three_labels()).any()
+    probabilities = read_probabilities(
+        refine_folder(images, masks, tmp_path / "p", method="guided", save="probabilities")[0]
+    )
+    assert probabilities.shape == (6, 32, 32) and (probabilities[[1, 3, 4]] == 0).all()
+    known = labels != 255
+    own = np.take_along_axis(probabilities, np.where(known, labels, 0)[None], 0)[0]
+    np.testing.assert_allclose(own[known], probabilities.max(0)[known], atol=1e-3)
+    none = refine_folder(images, masks, tmp_path / "none", method="none")[0]
+    np.testing.assert_array_equal(read_mask(none), three_labels())
+
+
+@pytest.mark.parametrize("value", [0, 1, 7, 255])
+@pytest.mark.parametrize("kind", ["auto", "labels", "binary"])
+def test_a_mask_of_one_value_is_written_as_it_is(
+    value: int, kind: str, images: Path, masks: Path, tmp_path: Path
+) -> None:
+    write_all(masks, np.full((32, 32), value, np.uint8))
+    labels = read_mask(refine_folder(images, masks, tmp_path / "o", method="dense_crf", mask_kind=kind)[0])  # type: ignore[arg-type]
+    is_binary = kind == "binary" or (kind == "auto" and value == 255)
+    assert (labels == (min(value, 1) if is_binary else value)).all()
+
+
+def test_masks_that_a_method_cannot_take_are_named_and_the_others_are_done(
+    images: Path, masks: Path, tmp_path: Path
+) -> None:
+    saved(masks / "test_0.png", half_planes())
+    saved(masks / "test_1.png", (np.arange(32 * 32).reshape(32, 32) % 20).astype(np.uint8))
+    with pytest.raises(BatchError) as caught:
+        refine_folder(images, masks, tmp_path / "out", method="guided")
+    assert "test_0.png is 8×6, its image 32×32 pixels" in str(caught.value)
+    assert re.search(r"test_1\.png holds 20 different integers .* say which kind", str(caught.value))
+    assert names_in(tmp_path / "out") == ["test_2.png"]
+    saved(masks / "test_0.png", three_labels())
+    refine_folder(images, masks, tmp_path / "labels", method="guided", mask_kind="labels")
+    masks.joinpath("test_1.png").unlink()
+    saved(masks / "test_1.npy", np.where(three_labels() == 5, 300, 0))
+    with pytest.raises(BatchError, match=r"test_1\.npy holds label 300; expected 0\.\.254"):
+        refine_folder(images, masks, tmp_path / "large", method="guided", mask_kind="labels")
+
+
+def test_outputs_of_another_method_are_not_taken_for_finished(
+    refined_run: Path, images: Path, masks: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    refine_folder(images, masks, out, method="guided")
+    refine_folder(images, masks, out, method="guided")
+    with pytest.raises(ConfigError, match="made with another method"):
+        refine_folder(images, masks, out, method="none")
+    with pytest.raises(ConfigError, match="made with another refiner"):
+        refine_folder(images, masks, out, refiner=refined_run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"neither refiner nor method given; expected one: .*dense_crf, guided, none"),
+        ({"refiner": Path("run"), "method": "guided"}, r"both refiner and method"),
+        ({"method": "gided"}, r"unknown method 'gided'; did you mean guided\?"),
+        ({"method": ""}, r"unknown method ''; expected one of dense_crf, guided, none"),
+        ({"method": "guided", "size": 64}, r"size 64 is given beside the method guided"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
+    settings: dict[str, object], message: str, images: Path, masks: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        refine_folder(images, masks, tmp_path / "out", **settings)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,7 @@
 """Masks of any tool: which file belongs to which, and what it holds as coarse logits."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,51 +14,58 @@ from ..data.io import read_labels, read_logits, read_probabilities
 from ..data.naming import list_images
 from ..errors import DataError, MaskwrightError
 from ..models import logit_channels
-
-MaskKind = Literal["auto", "labels", "binary", "probabilities", "logits"]
+from ..refine.kinds import CoarseMask, MaskKind, binary_labels, guess_kind, hard_probabilities, to_logits
 
 MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy", ".npz", ".bmp"})
-
-FEWEST_GREYS = 16
-"""A picture of integers is guessed to hold probabilities where it has so many different values."""
-
-HARD_PROBABILITY = 0.9
-"""Probability that a hard mask's own class gets: certain enough to hold, not so certain that nothing can move it."""
 
 
 def read_coarse(path: Path, *, num_classes: int, kind: MaskKind) -> Float[Tensor, "c h w"]:
     """Read a mask of any tool as coarse logits, C = 1 for two classes.
 
-    "auto" takes float arrays for probabilities where they lie in [0, 1] and for logits otherwise, and pictures for labels;
-    where there are two classes, pictures of 0 and 255 for binary masks and those of many greys for probabilities.
+    "auto" decides as `guess_kind`, where `.npz` files name what they hold.
 
     Raises:
         DataError: another number of classes, or values that the kind does not allow.
     """
-    kind = _guess_kind(path, num_classes) if kind == "auto" else kind
+    values, kind = _read_values(path, kind=kind, num_classes=num_classes)
     channels = logit_channels(num_classes)
     if kind == "logits":
-        logits = torch.from_numpy(read_logits(path))
+        logits = values
     elif kind == "probabilities":
-        logits = _to_logits(torch.from_numpy(read_probabilities(path)))
+        logits = to_logits(values)
     else:
-        labels = read_labels(path)
-        if kind == "binary":
-            labels = _binary(path, labels)
+        labels = binary_labels(values, name=str(path)) if kind == "binary" else values
         if labels.min() < 0 or labels.max() >= num_classes:
             raise DataError(
                 f"{path} holds labels {labels.min()}..{labels.max()}, expected 0..{num_classes - 1}; a mask of 0 and "
                 "one other value is of the kind `binary`"
             )
-        logits = _hard_logits(torch.from_numpy(labels.astype(np.int64)), num_classes)
+        logits = to_logits(hard_probabilities(labels, num_classes)[-channels:])
     if len(logits) == 2 and channels == 1:
         logits = logits[1:] - logits[:1]
     if len(logits) != channels:
         raise DataError(f"{path} holds {len(logits)} channels; expected {channels} for {num_classes} classes")
-    return logits.float()
+    return torch.from_numpy(logits).float()
 
 
-def _guess_kind(path: Path, num_classes: int) -> MaskKind:
+def read_mask_alone(path: Path, *, kind: MaskKind) -> CoarseMask:
+    """Read a mask of any tool whose classes nobody knows but the file.
+
+    Raises:
+        DataError: values that the kind does not allow, or that may be of two kinds.
+    """
+    values, kind = _read_values(path, kind=kind, num_classes=None)
+    return CoarseMask.of(values, kind=kind, name=str(path))
+
+
+def _read_values(path: Path, *, kind: MaskKind, num_classes: int | None) -> tuple[NDArray[Any], MaskKind]:
+    """Return what a file holds: integers (H, W), or float32 (C, H, W) where it is probabilities or logits; and its kind."""
+    kind = _guess_kind(path, num_classes) if kind == "auto" else kind
+    read = {"logits": read_logits, "probabilities": read_probabilities}.get(kind, read_labels)
+    return read(path), kind
+
+
+def _guess_kind(path: Path, num_classes: int | None) -> MaskKind:
     with named_failures(path):
         if path.suffix.lower() == ".npz":
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -66,40 +73,13 @@ def _guess_kind(path: Path, num_classes: int) -> MaskKind:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
                 stored = np.load(stream, allow_pickle=False)
-            if stored.dtype.kind == "f":
-                return "probabilities" if stored.size and stored.min() >= 0 and stored.max() <= 1 else "logits"
+            if stored.dtype.kind == "f" and stored.size:
+                return guess_kind(stored, name=str(path))
     try:
         labels = read_labels(path)
     except MaskwrightError:
         return "probabilities"  # a float picture, or no mask at all, which its reader then says
-    if labels.max() < num_classes or num_classes > 2:
-        return "labels"
-    values = np.unique(labels)
-    if set(values.tolist()) <= {0, 255}:
-        return "binary"
-    # A few values beyond the classes are wrong labels, which must not pass for small probabilities.
-    return "probabilities" if len(values) >= FEWEST_GREYS else "labels"
-
-
-def _binary(path: Path, labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    values = np.unique(labels)
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-        raise DataError(f"{path} holds the values {values[:5].tolist()}; a binary mask has 0 and one other value")
-    return (labels > 0).astype(np.uint8)
-
-
-def _to_logits(probabilities: Tensor) -> Tensor:
-    if len(probabilities) == 1:
-        return torch.logit(probabilities, eps=1e-3)
-    return probabilities.clamp_min(1e-4).log()
-
-
-def _hard_logits(labels: Tensor, num_classes: int) -> Tensor:
-    if num_classes == 2:
-        return torch.logit(torch.where(labels == 1, HARD_PROBABILITY, 1 - HARD_PROBABILITY))[None]
-    rest = (1 - HARD_PROBABILITY) / (num_classes - 1)
-    one_hot = torch.nn.functional.one_hot(labels, num_classes).permute(2, 0, 1)
-    return torch.where(one_hot == 1, HARD_PROBABILITY, rest).log()
+    return guess_kind(labels, num_classes=num_classes, name=str(path))
 
 
 def pair_by_stem(

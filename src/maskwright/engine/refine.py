@@ -1,6 +1,8 @@
-"""Refining the masks of any segmenter with a trained refiner."""
+"""Refining the masks of any segmenter: with a trained refiner, or by a method that needs no training."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,24 +10,33 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.io import read_image
+from ..data.io import read_image, write_mask
 from ..data.loading import to_float
 from ..data.naming import IMAGE_SUFFIXES
 from ..data.transforms import resize_pair
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
+from ..files import atomic_write
+from ..refine.inputs import check_same_size
+from ..refine.kinds import MaskKind, to_logits
+from ..refine.methods import METHODS, apply_method, method_of
+from ..types import IGNORE_INDEX
 from .batch import digest_of, run_batch
-from .masks import MaskKind, pair_by_stem, read_coarse
-from .network import RefinedSegmenter, resize_logits
+from .masks import pair_by_stem, read_coarse, read_mask_alone
+from .network import RefinedSegmenter, decide, resize_logits
 from .predict import SUFFIX, Predictor, Save, autocast, label_palette, write_logits
 from .run import model_file
 
+RefineFile = Callable[[NDArray[np.uint8], Path, Path], None]
+"""Refines with an image, (H, W, 3), the mask of a file, and writes another."""
+
 
 def refine_folder(
-    refiner: Path,
     images: Path,
     masks: Path,
     out: Path,
     *,
+    refiner: Path | None = None,
+    method: str | None = None,
     mask_kind: MaskKind = "auto",
     save: Save = "labels",
     size: int | None = None,
@@ -33,58 +44,109 @@ def refine_folder(
 ) -> list[Path]:
     """Refine one mask per image and write one file each; what is already there is not done again.
 
+    Exactly one of `refiner` and `method` is given. With a method, the number of classes is told by each mask: a label map
+    keeps to the labels that it holds, where 255 stays 255, and its probabilities have a channel for each label up to its
+    largest.
+
     Args:
-        refiner: run folder of a trained refiner; its coarse network is not used.
         images: folder of images.
         masks: folder of masks with the same stems, from any tool.
         out: folder of the outputs.
+        refiner: run folder of a trained refiner; its coarse network is not used.
+        method: a name of `METHODS`, which need no trained run.
         mask_kind: what the masks hold: "labels" (0..C − 1), "binary" (0 and any one other value), "probabilities"
-            (grey picture, `.npy`, `.npz`), "logits" (`.npy`, `.npz`); "auto" looks at each file.
-        save: see `predict_folder`.
+            (grey picture, `.npy`, `.npz`), "logits" (`.npy`, `.npz`); "auto" looks at each file, see `guess_kind`.
+        save: see `predict_folder`; the labels of a binary mask are 0 and 1.
         size: side of the square at which the refiner works, pixels; 0 works at each image's own size, None at the size
-            that the refiner was trained at.
-        device: "auto", "cpu" or "cuda".
+            that the refiner was trained at. A method works at each image's own size.
+        device: "auto", "cpu" or "cuda": where the refiner works.
 
     Returns:
         The output files.
 
     Raises:
-        ConfigError: the run has no refiner; `out` holds masks of another refiner or of other settings.
+        ConfigError: none or both of `refiner` and `method`; the run has no refiner; an unknown method; `size` beside a
+            method; `out` holds masks of another refiner or of other settings.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
-    if size is not None and size < 0:
-        raise ConfigError(f"size must be at least 0, got {size}")
-    predictor = Predictor.load(refiner, device=device)
-    if not isinstance(predictor.network, RefinedSegmenter):
-        raise ConfigError(f"{refiner} is a run without a refiner; expected one of train-refiner")
+    if refiner is not None and method is None:
+        refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
+    elif method is not None and refiner is None:
+        refine, by = _by_method(method, mask_kind=mask_kind, save=save, size=size)
+    else:
+        raise ConfigError(
+            f"{'neither refiner nor' if refiner is None else 'both refiner and'} method given; expected one: the run of "
+            f"a trained refiner, or a method ({', '.join(METHODS)})"
+        )
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
     outputs = {mask: out / f"{stem}{SUFFIX[save]}" for stem, (mask, _) in pairs.items()}
     image_of = dict(pairs.values())
-    classes = len(predictor.model.classes)
-    work_size = predictor.model.size if size is None else size
 
     def one(mask: Path) -> None:
-        image = read_image(image_of[mask])
-        coarse = read_coarse(mask, num_classes=classes, kind=mask_kind)
-        if coarse.shape[-2:] != image.shape[:2]:
-            raise DataError(
-                f"{mask} is {coarse.shape[-1]}×{coarse.shape[-2]}, its image {image.shape[1]}×"
-                f"{image.shape[0]} pixels; expected the same"
-            )
-        refined = refine_logits(predictor, image, coarse, size=work_size)
-        write_logits(outputs[mask], refined, save=save, palette=label_palette(classes))
+        refine(read_image(image_of[mask]), mask, outputs[mask])
 
     settings: dict[str, str | int | None] = {
-        "refiner": digest_of(model_file(refiner)),
+        **by,
         "images": str(images.resolve()),
         "masks": str(masks.resolve()),
         "mask_kind": mask_kind,
         "save": save,
-        "size": work_size,
     }
     run_batch(outputs, one, label="refine", settings=settings, inputs=image_of.values())
     return list(outputs.values())
+
+
+def _by_refiner(
+    run: Path, *, mask_kind: MaskKind, save: Save, size: int | None, device: str
+) -> tuple[RefineFile, dict[str, str | int]]:
+    """Return what refines a file with a trained refiner, and the settings that it depends on."""
+    if size is not None and size < 0:
+        raise ConfigError(f"size must be at least 0, got {size}")
+    predictor = Predictor.load(run, device=device)
+    if not isinstance(predictor.network, RefinedSegmenter):
+        raise ConfigError(f"{run} is a run without a refiner; expected one of train-refiner")
+    classes = len(predictor.model.classes)
+    work_size = predictor.model.size if size is None else size
+
+    def refine(image: NDArray[np.uint8], mask: Path, out: Path) -> None:
+        coarse = read_coarse(mask, num_classes=classes, kind=mask_kind)
+        check_same_size(coarse.shape[-2:], image, name=str(mask))
+        write_logits(
+            out, refine_logits(predictor, image, coarse, size=work_size), save=save, palette=label_palette(classes)
+        )
+
+    return refine, {"refiner": digest_of(model_file(run)), "size": work_size}
+
+
+def _by_method(
+    method: str, *, mask_kind: MaskKind, save: Save, size: int | None
+) -> tuple[RefineFile, dict[str, str | int]]:
+    """Return what refines a file by a method, and the settings that it depends on."""
+    method_of(method)
+    if size is not None:
+        raise ConfigError(f"size {size} is given beside the method {method}, which works at each image's own size")
+
+    def refine(image: NDArray[np.uint8], mask: Path, out: Path) -> None:
+        coarse = read_mask_alone(mask, kind=mask_kind)
+        check_same_size(coarse.values.shape[-2:], image, name=str(mask))
+        probabilities = coarse.channels(apply_method(coarse.probabilities, image, method=method), name=str(mask))
+        _write(out, probabilities, ignored=coarse.ignored, save=save)
+
+    return refine, {"method": method}
+
+
+def _write(path: Path, probabilities: NDArray[np.float32], *, ignored: NDArray[np.bool_], save: Save) -> None:
+    """Write probabilities (C, H, W) in the form that `save` names, atomically; ignored pixels get the ignored label."""
+    logits = to_logits(probabilities)
+    if save == "labels":
+        labels = decide(torch.from_numpy(logits)).numpy()
+        labels[ignored] = IGNORE_INDEX
+        write_mask(path, labels, palette=label_palette(max(len(logits), 2)))
+        return
+    arrays: dict[str, Any] = {save: probabilities.astype(np.float16) if save == "probabilities" else logits}
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def refine_logits(

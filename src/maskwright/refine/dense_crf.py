@@ -16,15 +16,13 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numba import njit, prange
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..ops.permutohedral import Lattice
 from ..ops.threads import kernel_threads
+from .inputs import check_inputs
 
 SMALLEST_PROBABILITY = 1e-5
 """Smaller ones are raised to it, so that −log p is finite; the floor that pydensecrf has."""
-
-SUM_TOLERANCE = 1e-2
-"""By how much the probabilities of a pixel may miss 1: enough for 8-bit maps and half precision."""
 
 CHUNK = 64
 """Pixels that are updated together: few enough to stay in the innermost cache with some 20 classes."""
@@ -113,7 +111,7 @@ def dense_crf(
             for the lattice.
         DataError: probabilities or image of the wrong shape, dtype or range.
     """
-    _check_inputs(probabilities, image)
+    check_inputs(probabilities, image)
     classes, height, width = probabilities.shape
     penalties = _checked_compatibility(compatibility, classes)
     if not isinstance(steps, int) or steps < 0:
@@ -273,36 +271,6 @@ def _preset(name: str) -> CRFParameters:
     if name not in PRESETS:
         raise ConfigError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
     return PRESETS[name]
-
-
-def _check_inputs(probabilities: Float[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> None:
-    for name, array in (("probabilities", probabilities), ("image", image)):
-        if not isinstance(array, np.ndarray):
-            raise DataError(f"{name} must be a numpy array, got {type(array).__name__}")
-    if probabilities.ndim != 3 or len(probabilities) < 2 or probabilities.size == 0:
-        raise DataError(
-            f"probabilities are {probabilities.shape}, expected (C, H, W) with at least 2 classes and one pixel; "
-            "give a binary mask p as np.stack((1 - p, p))"
-        )
-    if not np.issubdtype(probabilities.dtype, np.floating):
-        raise DataError(f"probabilities are {probabilities.dtype}, expected floats in [0, 1]; divide 8-bit maps by 255")
-    if image.shape != (*probabilities.shape[1:], 3) or image.dtype != np.uint8:
-        raise DataError(
-            f"image is {image.dtype} {image.shape}, expected uint8 {(*probabilities.shape[1:], 3)}: RGB, "
-            f"of the same height and width as the probabilities {probabilities.shape}"
-        )
-    smallest, largest = probabilities.min(), probabilities.max()
-    if not (smallest >= 0 and largest <= 1 + SUM_TOLERANCE):  # NaN fails, too
-        raise DataError(
-            f"probabilities range from {smallest:g} to {largest:g}, expected 0 to 1 and no NaN; "
-            "logits need a softmax first"
-        )
-    sums = probabilities.sum(0, dtype=np.float32)
-    if np.abs(sums - 1).max() > SUM_TOLERANCE:
-        raise DataError(
-            f"probabilities of a pixel sum to {sums.min():g} to {sums.max():g}, expected 1 within {SUM_TOLERANCE:g}; "
-            "divide them by their sum"
-        )
 
 
 def _checked_compatibility(compatibility: Float[np.ndarray, "c c"] | None, classes: int) -> Float32[np.ndarray, "c c"]:

@@ -1,0 +1,70 @@
+"""Refinement methods that need no trained run, under one signature."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..errors import ConfigError
+from .dense_crf import dense_crf
+from .guided import guided_filter
+from .inputs import check_inputs
+
+Method: TypeAlias = Callable[
+    [Float32[np.ndarray, "c h w"], UInt8[np.ndarray, "h w 3"]],
+    Float32[np.ndarray, "c h w"],
+]
+"""Class probabilities (C ≥ 2, sum 1) and their RGB image → refined probabilities, which sum to 1 too."""
+
+
+def unchanged(
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "c h w"]:
+    """Return a copy of the probabilities: what the other methods are compared with."""
+    check_inputs(probabilities, image)
+    return probabilities.copy()
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {"dense_crf": partial(dense_crf, preset="soft"), "guided": guided_filter, "none": unchanged}
+)
+"""Name → method. "dense_crf": with the preset "soft". "guided": the guided filter. "none": the mask as it came."""
+
+
+def method_of(name: str) -> Method:
+    """Return the method of this name.
+
+    Raises:
+        ConfigError: there is no such method; the near or else all names are listed.
+    """
+    if name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(METHODS)}"
+        raise ConfigError(f"unknown method {name!r}; {hint}")
+    return METHODS[name]
+
+
+def apply_method(
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, method: str = "dense_crf"
+) -> Float32[np.ndarray, "c h w"]:
+    """Refine class probabilities by the method of this name.
+
+    Args:
+        probabilities: in [0, 1], summing to 1 over the classes within 0.01. Of a single class there is nothing to
+            choose, so C = 1 comes back as it is.
+        image: RGB, 0 to 255, of the same height and width.
+        method: a name of `METHODS`.
+
+    Returns:
+        Probabilities, float32, summing to 1.
+
+    Raises:
+        ConfigError: an unknown method.
+        DataError: probabilities or image of the wrong shape, dtype or range.
+    """
+    refine = method_of(method)
+    return probabilities if len(probabilities) == 1 else refine(probabilities, image)
