@@ -136,6 +136,7 @@ def _train_bundled_command() -> Callable[..., None]:
         train: TrainConfig = TrainConfig(),
         folds: int = 2,
         fold_epochs: int = 0,
+        init: str = "",
         out: Path = Path("runs/bundled"),
     ) -> None:
         """Train the class-agnostic refiner that comes with the package, and write its weights.
@@ -149,12 +150,13 @@ def _train_bundled_command() -> Callable[..., None]:
             train: how to train it.
             folds: number of those networks.
             fold_epochs: epochs of each of them; 0 takes the coarse run's.
+            init: run of this command whose weights it starts from; not given, it starts from ImageNet weights.
             out: the run's folder.
         """
         from maskwright.engine import bundled
 
         config = bundled.BundledRunConfig(
-            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs
+            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs, init=init
         )
         print(f"weights: {bundled.train_bundled(config, out)}")
 
@@ -198,16 +200,15 @@ def refine(
     size: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Refine the masks of any tool, with a trained refiner or by a method that needs no training.
-
-    Exactly one of --refiner and --method is given.
+    """Refine the masks of any tool: with the refiner that comes with the package, one of your own, or another method.
 
     Args:
         images: folder of images.
         masks: folder of masks with the same stems.
         out: folder of the refined masks.
         refiner: folder of a run of `maskwright train-refiner`.
-        method: dense_crf, guided (the guided filter) or none (to compare with).
+        method: bundled (the default), dense_crf, guided (the guided filter) or none (to compare with); not beside
+            --refiner.
         mask_kind: labels (0..C-1), binary (0 and one other value), probabilities or logits; auto looks at each file.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
         size: side of the square at which the refiner works, pixels; 0 is each image's own size; the size that it was

@@ -1,10 +1,16 @@
-"""The network of the bundled refiner: the identity before training, for any size."""
+"""The bundled refiner: the identity before training, for any size; with its weights, better masks."""
 
+import json
+from importlib import resources
+
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from scipy import ndimage
 
 from maskwright.refine import refiner
-from maskwright.refine.refiner import CERTAIN, MaskRefiner
+from maskwright.refine.refiner import CERTAIN, MaskRefiner, refine_bundled
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (64, 64), (33, 97)])
@@ -45,3 +51,60 @@ def test_the_tiles_cover_every_edge_and_nothing_else(monkeypatch: pytest.MonkeyP
         assert all(o.stop - o.start <= 32 for o in outer)
     assert covered.max() == 1 and (covered.numpy()[edges] == 1).all()
     assert covered.float().mean() < 0.5
+
+
+def disk_picture(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disk on dark ground with a little noise, uint8 (S, S, 3), and its truth."""
+    rows, columns = np.indices((side, side)) - side / 2
+    truth = np.hypot(rows, columns) < side / 3
+    noise = np.random.default_rng(0).integers(-15, 16, (side, side, 3))
+    return (60 + 130 * truth[..., None] + noise).astype(np.uint8), truth
+
+
+def spoilt(truth: np.ndarray) -> np.ndarray:
+    """Foreground probabilities of the truth, moved by 3 pixels and soft, (2, H, W)."""
+    soft = ndimage.gaussian_filter(np.roll(truth, (3, 3), axis=(0, 1)).astype(np.float32), 2).clip(0, 1)
+    return np.stack((1 - soft, soft))
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize("whole", [10**6, 100 * 100])
+def test_the_shipped_weights_mend_an_object_that_they_never_saw(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner, "WHOLE", whole)  # the smaller one makes tiles of the same picture
+    image, truth = disk_picture(160)
+    before = spoilt(truth)
+    after = refine_bundled(before, image)
+    assert after.shape == before.shape and after.dtype == np.float32
+    np.testing.assert_allclose(after.sum(0), 1, atol=1e-5)
+    assert iou(after[1] >= 0.5, truth) > iou(before[1] >= 0.5, truth) + 0.01
+
+
+def test_a_mask_without_an_edge_stays_without_one() -> None:
+    image, _ = disk_picture(64)
+    for value in (0.0, 1.0):
+        foreground = np.full((64, 64), value, np.float32)
+        after = refine_bundled(np.stack((1 - foreground, foreground)), image)
+        assert ((after[1] >= 0.5) == (value == 1)).all()
+
+
+def test_several_classes_are_refined_each_against_the_rest() -> None:
+    image, truth = disk_picture(96)
+    _, soft = spoilt(truth)
+    left = np.arange(96) < 48
+    probabilities = np.stack((1 - soft, soft * left, soft * ~left, np.zeros_like(soft))).astype(np.float32)
+    after = refine_bundled(probabilities, image)
+    np.testing.assert_allclose(after.sum(0), 1, atol=1e-5)
+    labels = after.argmax(0)
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert iou(labels > 0, truth) > iou(soft >= 0.5, truth)
+
+
+def test_the_weights_are_small_and_say_where_they_come_from() -> None:
+    path = resources.files("maskwright.refine") / "weights" / refiner.WEIGHTS
+    assert len(path.read_bytes()) <= 8 * 10**6
+    with resources.as_file(path) as file, safe_open(file, framework="pt") as weights:
+        card = json.dumps(weights.metadata())
+    assert "Oxford-IIIT Pet" in card and "CC BY-SA 4.0" in card and "Apache-2.0" in card

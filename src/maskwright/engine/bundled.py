@@ -1,6 +1,7 @@
 """Training of the refiner that comes with the package."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from ..errors import ConfigError
 from ..files import write_json
 from ..models.weights import offline_state
 from ..progress import say
-from ..refine.refiner import ENCODER, MaskRefiner
+from ..refine.refiner import ENCODER, WEIGHTS, MaskRefiner
 from ..types import IGNORE_INDEX, Dataset
+from . import checkpoint
 from .config import SegmenterRunConfig, TrainConfig
 from .predict import Predictor
 from .run import RunFolder, prepare_folder, read_config, require_finished
@@ -25,6 +27,14 @@ from .tasks import SegmentationTask
 from .train import Job, fit, train_folds
 
 CLASSES = ("background", "object")
+
+CARD = {
+    "kind": "maskwright bundled refiner",
+    "licence": "Apache-2.0",
+    "start": "EfficientNet-Lite0, ImageNet weights, Apache-2.0",
+    "data": "Oxford-IIIT Pet, CC BY-SA 4.0",
+}
+"""Stands in the file of the weights."""
 
 EDGE_REACH = 8
 """Pixels on either side of the truth's edge, or of the strip that hides it, that count more."""
@@ -44,6 +54,7 @@ class BundledRunConfig:
         train: how to train.
         folds: number of those networks.
         fold_epochs: epochs of each; 0 takes the run's.
+        init: a run of the same kind whose weights it starts from; empty starts from ImageNet weights.
     """
 
     coarse: str
@@ -51,6 +62,7 @@ class BundledRunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     folds: int = 2
     fold_epochs: int = 0
+    init: str = ""
 
 
 class BundledTask(SegmentationTask):
@@ -85,7 +97,12 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     """Train the refiner on the photographs of a segmenter's run, or resume.
 
     Returns:
-        The run's folder.
+        The run's folder, with the weights in half precision in `refiner.safetensors`, as the package holds them.
+
+    Raises:
+        CheckpointError: `config.coarse` or `config.init` is no finished run.
+        ConfigError: the coarse run has not two classes.
+        DataError, TrainingError, Terminated: as `train_segmenter`.
     """
     folder = RunFolder(root=out)
     coarse_folder = RunFolder(root=Path(config.coarse))
@@ -94,6 +111,7 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     splits = open_data(coarse.data)
     if len(splits.classes) != 2:
         raise ConfigError(f"{config.coarse} has {len(splits.classes)} classes; expected a run of two")
+    start = _starting_weights(config)
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
@@ -105,7 +123,9 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
 
     def make_task(train: TrainConfig) -> BundledTask:
         torch.manual_seed(train.seed)
-        return BundledTask(_pretrained_refiner(), classes=CLASSES, config=train, logit_channels=1)
+        network = MaskRefiner()
+        network.load_state_dict({**network.state_dict(), **start})
+        return BundledTask(network, classes=CLASSES, config=train, logit_channels=1)
 
     job = Job(
         train_set=truths,
@@ -118,19 +138,28 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
         label="refiner",
     )
     history = fit(make_task, job)
+    checkpoint.save(out / WEIGHTS, _halved(checkpoint.load(folder.model)[0]), CARD)
     write_json(folder.metrics, {"history": history})
     folder.resume.unlink(missing_ok=True)
     return out
 
 
-def _pretrained_refiner() -> MaskRefiner:
-    """Return a refiner whose encoder knows ImageNet, and is blind to the mask at first."""
-    network = MaskRefiner()
+def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of layers in half precision, and what is one number per channel as it is."""
+    return {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
+
+
+def _starting_weights(config: BundledRunConfig) -> dict[str, Tensor]:
+    """Return the weights of `config.init`, or of an encoder that knows ImageNet and is blind to the mask at first."""
+    if config.init:
+        start = RunFolder(root=Path(config.init))
+        require_finished(start)
+        return checkpoint.load(start.model)[0]
     state = offline_state(f"tu-{ENCODER}")
+    encoder = MaskRefiner().encoder
     rgb = state["conv_stem.weight"]
-    state["conv_stem.weight"] = F.pad(rgb, (0, 0, 0, 0, 0, network.encoder.conv_stem.in_channels - rgb.shape[1]))
-    network.encoder.load_state_dict({name: state[name] for name in network.encoder.state_dict()})
-    return network
+    state["conv_stem.weight"] = F.pad(rgb, (0, 0, 0, 0, 0, encoder.conv_stem.in_channels - rgb.shape[1]))
+    return {f"encoder.{name}": state[name] for name in encoder.state_dict()}
 
 
 def _photographs(truths: Dataset, predictors: list[Predictor], fold_of: np.ndarray) -> list[Photograph]:

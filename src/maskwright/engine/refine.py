@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..files import atomic_write
 from ..refine.inputs import check_same_size
 from ..refine.kinds import MaskKind, to_logits
-from ..refine.methods import METHODS, apply_method, method_of
+from ..refine.methods import DEFAULT, METHODS, apply_method, method_of
 from ..types import IGNORE_INDEX
 from .batch import digest_of, run_batch
 from .masks import pair_by_stem, read_coarse, read_mask_alone
@@ -44,7 +44,7 @@ def refine_folder(
 ) -> list[Path]:
     """Refine one mask per image and write one file each; what is already there is not done again.
 
-    Exactly one of `refiner` and `method` is given. With a method, the number of classes is told by each mask: a label map
+    At most one of `refiner` and `method` is given. With a method, the number of classes is told by each mask: a label map
     keeps to the labels that it holds, where 255 stays 255, and its probabilities have a channel for each label up to its
     largest.
 
@@ -53,7 +53,7 @@ def refine_folder(
         masks: folder of masks with the same stems, from any tool.
         out: folder of the outputs.
         refiner: run folder of a trained refiner; its coarse network is not used.
-        method: a name of `METHODS`, which need no trained run.
+        method: a name of `METHODS`, which need no trained run; without `refiner` it is "bundled" where it is not given.
         mask_kind: what the masks hold: "labels" (0..C − 1), "binary" (0 and any one other value), "probabilities"
             (grey picture, `.npy`, `.npz`), "logits" (`.npy`, `.npz`); "auto" looks at each file, see `guess_kind`.
         save: see `predict_folder`; the labels of a binary mask are 0 and 1.
@@ -65,20 +65,19 @@ def refine_folder(
         The output files.
 
     Raises:
-        ConfigError: none or both of `refiner` and `method`; the run has no refiner; an unknown method; `size` beside a
+        ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method; `size` beside a
             method; `out` holds masks of another refiner or of other settings.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
-    if refiner is not None and method is None:
-        refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
-    elif method is not None and refiner is None:
-        refine, by = _by_method(method, mask_kind=mask_kind, save=save, size=size)
-    else:
+    if refiner is not None and method is not None:
         raise ConfigError(
-            f"{'neither refiner nor' if refiner is None else 'both refiner and'} method given; expected one: the run of "
-            f"a trained refiner, or a method ({', '.join(METHODS)})"
+            f"both refiner and method given; expected one: the run of a trained refiner, or a method ({', '.join(METHODS)})"
         )
+    if refiner is not None:
+        refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
+    else:
+        refine, by = _by_method(method or DEFAULT, mask_kind=mask_kind, save=save, size=size)
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
     outputs = {mask: out / f"{stem}{SUFFIX[save]}" for stem, (mask, _) in pairs.items()}
     image_of = dict(pairs.values())

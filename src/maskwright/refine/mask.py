@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import DataError
 from .inputs import check_same_size
 from .kinds import CoarseMask, MaskKind
-from .methods import apply_method
+from .methods import DEFAULT, apply_method
 
 ImageLike: TypeAlias = NDArray[Any] | Image.Image | Tensor
 MaskLike = TypeVar("MaskLike", NDArray[Any], Image.Image, Tensor)
@@ -22,7 +22,7 @@ _MASK_MODES = ("1", "L", "P", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _WITH_ALPHA = ("LA", "PA", "RGBA", "RGBa")
 
 
-def refine_mask(image: ImageLike, mask: MaskLike, *, method: str = "dense_crf", kind: MaskKind = "auto") -> MaskLike:
+def refine_mask(image: ImageLike, mask: MaskLike, *, method: str = DEFAULT, kind: MaskKind = "auto") -> MaskLike:
     """Refine one mask of any tool, without a trained run, and return it in the form in which it came.
 
     Args:
@@ -32,7 +32,8 @@ def refine_mask(image: ImageLike, mask: MaskLike, *, method: str = "dense_crf", 
             other value), a label map (any integers; 255 is ignored and stays), probabilities of the foreground (H, W) or
             of classes (C, H, W), or logits. Probabilities are floats in [0, 1], or uint8 or uint16 of which the largest
             possible value is 1. PIL masks with a palette are labels or binary.
-        method: a name of `maskwright.refine.methods.METHODS`: "dense_crf", "guided" (filter) or "none".
+        method: a name of `maskwright.refine.methods.METHODS`: "bundled" (the refiner that comes with the package),
+            "dense_crf", "guided" (filter) or "none".
         kind: what the mask holds; "auto" looks, see `maskwright.refine.kinds.guess_kind`.
 
     Returns:

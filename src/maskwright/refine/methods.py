@@ -1,4 +1,4 @@
-"""Refinement methods that need no trained run, under one signature."""
+"""Refinement methods that need no training of one's own, under one signature."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -29,10 +29,29 @@ def unchanged(
     return probabilities.copy()
 
 
+def bundled(
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "c h w"]:
+    """Refine with the network that comes with the package, see `refine_bundled`."""
+    from .refiner import refine_bundled  # here, since the libraries of networks take a second to import
+
+    check_inputs(probabilities, image)
+    return refine_bundled(probabilities, image)
+
+
 METHODS: Mapping[str, Method] = MappingProxyType(
-    {"dense_crf": partial(dense_crf, preset="soft"), "guided": guided_filter, "none": unchanged}
+    {
+        "bundled": bundled,
+        "dense_crf": partial(dense_crf, preset="soft"),
+        "guided": guided_filter,
+        "none": unchanged,
+    }
 )
-"""Name → method. "dense_crf": with the preset "soft". "guided": the guided filter. "none": the mask as it came."""
+"""Name → method. "bundled": the refiner that comes with the package, trained. "dense_crf": with the preset "soft".
+"guided": the guided filter. "none": the mask as it came."""
+
+
+DEFAULT = "bundled"
 
 
 def method_of(name: str) -> Method:
@@ -49,7 +68,7 @@ def method_of(name: str) -> Method:
 
 
 def apply_method(
-    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, method: str = "dense_crf"
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, method: str = DEFAULT
 ) -> Float32[np.ndarray, "c h w"]:
     """Refine class probabilities by the method of this name.
 

@@ -41,7 +41,7 @@ FINEST = 16
 """Channels at stride 1."""
 
 WEIGHTS = "refiner.safetensors"
-"""In the folder `weights` of this package, float16."""
+"""In the folder `weights` of this package; weights of layers in float16."""
 
 WHOLE = 640 * 640
 """Pixels of the largest image that is read in one piece."""
