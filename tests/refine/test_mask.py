@@ -183,6 +183,13 @@ def test_a_palette_stays() -> None:
     assert set(np.unique(refined)) == {0, 1, 2}
 
 
+def test_many_indices_of_a_palette_are_labels() -> None:
+    mask = Image.fromarray((TWENTY * 13).astype(np.uint8)).convert("P")
+    mask.putpalette(range(256))
+    np.testing.assert_array_equal(refine_mask(picture(), mask, method="none"), np.asarray(mask))
+    assert set(np.unique(refine_mask(picture(), mask, method="guided"))) <= set(np.unique(mask))
+
+
 def test_ignored_pixels_of_a_label_map_stay_and_speak_for_no_class() -> None:
     labels = shifted().astype(np.uint8)
     labels[:5] = labels[10:12, 10:20] = 255
