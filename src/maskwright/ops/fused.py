@@ -1,10 +1,12 @@
 """CSPN and DySPN with all their steps in one PyTorch operation: autograd, `torch.compile` and `torch.export` know it.
 
 The operations return every state, h0 first, since the backward pass needs them and nothing else. On CPUs they run the
-kernels of `propagation_cpu`; `runs` says which tensors they take.
+kernels of `propagation_cpu`, on CUDA those of `propagation_triton`; `runs` says which tensors they take.
 """
 
+import importlib.util
 import math
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,6 +21,9 @@ from .threads import kernel_threads
 Array = NDArray[np.floating[Any]]
 
 Backend = Literal["auto", "reference"]
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+"""PyTorch brings Triton along where it supports GPUs."""
 
 
 class Mode(IntEnum):
@@ -35,22 +40,29 @@ class Mode(IntEnum):
 def runs(backend: Backend, logits: Tensor, affinity: Tensor) -> bool:
     """Whether the fused operations take these tensors.
 
+    They take logits of float32 or float64 and affinities of the same dtype, on CUDA also of half precision and of 7×7
+    neighbours at most: their loops are unrolled, and compiling larger ones takes long.
+
     Raises:
         ValueError: an unknown backend.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}; got {backend!r}")
-    known = logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64)
-    return backend == "auto" and known and affinity.dtype == logits.dtype
+    if backend != "auto" or logits.dtype not in (torch.float32, torch.float64):
+        return False
+    if logits.device.type == "cuda":
+        known = affinity.dtype in (logits.dtype, torch.float16, torch.bfloat16)
+        return HAS_TRITON and known and affinity.shape[1] < 7 * 7
+    return logits.device.type == "cpu" and affinity.dtype == logits.dtype
 
 
-@torch.library.custom_op("maskwright::cspn", mutates_args=())
+@torch.library.custom_op("maskwright::cspn", mutates_args=(), device_types="cpu")
 def cspn_states(logits: Tensor, affinity: Tensor, steps: int, mode: int) -> Tensor:
     """Return all states of CSPN, (T + 1, N, C, H, W).
 
     Args:
         logits: h0, (N, C, H, W).
-        affinity: raw, (N, K·K − 1, H, W), of the dtype of `logits`.
+        affinity: raw, (N, K·K − 1, H, W), of a dtype that `runs` knows.
         steps: number of steps T.
         mode: a `Mode`.
     """
@@ -71,7 +83,7 @@ def _(logits: Tensor, affinity: Tensor, steps: int, mode: int) -> Tensor:
     return logits.new_empty((steps + 1, *logits.shape))
 
 
-@torch.library.custom_op("maskwright::cspn_backward", mutates_args=())
+@torch.library.custom_op("maskwright::cspn_backward", mutates_args=(), device_types="cpu")
 def _cspn_backward(grad_states: Tensor, states: Tensor, affinity: Tensor, mode: int) -> tuple[Tensor, Tensor]:
     with kernel_threads():
         cpu, around = _kernels(), _neighbourhood(affinity)
@@ -104,7 +116,7 @@ def _cspn_autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
 cspn_states.register_autograd(_cspn_autograd, setup_context=_cspn_setup)
 
 
-@torch.library.custom_op("maskwright::dyspn", mutates_args=())
+@torch.library.custom_op("maskwright::dyspn", mutates_args=(), device_types="cpu")
 def dyspn_states(
     logits: Tensor,
     affinity: Tensor,
@@ -115,7 +127,8 @@ def dyspn_states(
 
     Args:
         logits: h0, (N, C, H, W).
-        affinity: signed weights before the division by their sum, (N, K·K − 1, H, W), of the dtype of `logits`.
+        affinity: signed weights before the division by their sum, (N, K·K − 1, H, W), of a dtype that
+            `runs` knows.
         gate: attention after the sigmoid, (N, T, R + 1, H, W): per step the rings, outermost first, and the centre.
         smallest_centre: the centre's weight is at least this.
     """
@@ -137,7 +150,7 @@ def _(logits: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float) ->
     return logits.new_empty((gate.shape[1] + 1, *logits.shape))
 
 
-@torch.library.custom_op("maskwright::dyspn_backward", mutates_args=())
+@torch.library.custom_op("maskwright::dyspn_backward", mutates_args=(), device_types="cpu")
 def _dyspn_backward(
     grad_states: Tensor, states: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,6 +199,23 @@ def _dyspn_autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Non
 
 
 dyspn_states.register_autograd(_dyspn_autograd, setup_context=_dyspn_setup)
+
+
+def _on_cuda(name: str) -> Callable[..., Any]:
+    """Return the function `name` of `propagation_triton`, imported at its first call, since Triton takes a moment."""
+
+    def run(*arguments: Any) -> Any:
+        from . import propagation_triton
+
+        return getattr(propagation_triton, name)(*arguments)
+
+    return run
+
+
+cspn_states.register_kernel("cuda", _on_cuda("cspn_states"))
+_cspn_backward.register_kernel("cuda", _on_cuda("cspn_backward"))
+dyspn_states.register_kernel("cuda", _on_cuda("dyspn_states"))
+_dyspn_backward.register_kernel("cuda", _on_cuda("dyspn_backward"))
 
 
 def _kernels() -> Any:
