@@ -55,6 +55,12 @@ def test_dyspn_is_the_reference(form: str, shape: tuple[int, ...], kernel_size: 
     assert_parity(dyspn, inputs(shape, kernel_size, steps=3), steps=3, form=form)
 
 
+def test_the_centre_of_a_closed_gate_is_held() -> None:
+    """Where all attentions are near 0, the centre's weight is a constant that Σ|w| does not divide."""
+    logits, affinity, attention = inputs((1, 2, 5, 6), 5, steps=2)
+    assert_parity(dyspn, [logits, affinity, (attention.detach() / 10 - 16).requires_grad_()], steps=2)
+
+
 def test_small_affinities_are_not_divided() -> None:
     logits, affinity = inputs((1, 2, 6, 7), 3)
     assert_parity(cspn, [logits, (affinity.detach() / 100).requires_grad_()], steps=3, form="bounded")

@@ -171,7 +171,7 @@ def _dyspn_backward(
             cpu.pad(padded, h[t])
             sums = (scale, magnitude, signed)
             cpu.dyspn_gate_gradient(for_gate, t, q, h[t + 1], padded, h[0], w, pi, *sums, *around, smallest)
-        for_affinity = cpu.dyspn_affinity_gradient(grads[1:], h, w, pi, scale, *around)
+        for_affinity = cpu.dyspn_affinity_gradient(grads[1:], h, w, pi, scale, *around, smallest)
         for_logits += grads[0]
     return torch.from_numpy(for_logits), torch.from_numpy(for_affinity), torch.from_numpy(for_gate)
 

@@ -227,8 +227,11 @@ def dyspn_step_backward(grad, t, q, affinity, gate, scale, order, rings, offsets
 
 
 @njit(**KERNEL)
-def dyspn_affinity_gradient(qs, states, affinity, gate, scale, order, rings, offsets):  # type: ignore[no-untyped-def]
-    """Return the gradient of the affinities from the divided gradients qs (T, N, C, H, W) of all steps."""
+def dyspn_affinity_gradient(qs, states, affinity, gate, scale, order, rings, offsets, smallest):  # type: ignore[no-untyped-def]
+    """Return the gradient of the affinities from the divided gradients qs (T, N, C, H, W) of all steps.
+
+    Where the centre's weight is held at `smallest`, a sum Σ|w| above 1 divides all weights but that one, hence `held`.
+    """
     steps, channels = qs.shape[0], qs.shape[2]
     images, _, height, width = affinity.shape
     result = np.zeros_like(affinity)
@@ -236,8 +239,15 @@ def dyspn_affinity_gradient(qs, states, affinity, gate, scale, order, rings, off
         n, y = job // height, job % height
         strength = np.empty((steps, channels, width), affinity.dtype)
         still, turn = np.empty(width, affinity.dtype), np.empty(width, affinity.dtype)
+        held = np.zeros(width, affinity.dtype)
+        for t in range(steps):
+            for c in range(channels):
+                q, before, new = qs[t, n, c, y], states[t, n, c, y], states[t + 1, n, c, y]
+                for x in range(width):
+                    if scale[n, y, x] < 1 and gate[n, t, len(rings) - 1, y, x] * scale[n, y, x] <= smallest:
+                        held[x] += scale[n, y, x] * smallest * q[x] * (before[x] - new[x])
         for r in range(len(rings) - 1):
-            still[:], turn[:] = 0, 0
+            still[:], turn[:] = 0, held
             for t in range(steps):
                 for c in range(channels):
                     force, q, pi, factor = strength[t, c], qs[t, n, c, y], gate[n, t, r, y], scale[n, y]
