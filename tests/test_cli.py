@@ -93,7 +93,7 @@ def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
         (["predict", "--run", "no_run", "--images", "x", "--out", "x"], "no_run"),
         (["refine", "--refiner", "no_run", "--images", "x", "--masks", "x", "--out", "x"], "no_run"),
         (["refine", "--size", "big"], "size"),
-        (["refine", "--images", "x", "--masks", "x", "--out", "x"], "neither refiner nor method"),
+        (["refine", "--method", "crf", "--images", "x", "--masks", "x", "--out", "x"], "unknown method"),
         (
             ["refine", "--refiner", "x", "--method", "none", "--images", "x", "--masks", "x", "--out", "x"],
             "both refiner",

@@ -351,10 +351,9 @@ def test_outputs_of_another_method_are_not_taken_for_finished(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, r"neither refiner nor method given; expected one: .*dense_crf, guided, none"),
         ({"refiner": Path("run"), "method": "guided"}, r"both refiner and method"),
         ({"method": "gided"}, r"unknown method 'gided'; did you mean guided\?"),
-        ({"method": ""}, r"unknown method ''; expected one of dense_crf, guided, none"),
+        ({"method": ""}, r"unknown method ''; expected one of bundled, dense_crf, guided, none"),
         ({"method": "guided", "size": 64}, r"size 64 is given beside the method guided"),
     ],
 )

@@ -171,9 +171,13 @@ def test_dense_crf_mends_shifted_masks() -> None:
         (shifted(), truth()),
         (np.where(hard(), 9, 4), np.where(truth() == 2, 9, 4)),
     ):
-        refined = refine_mask(picture(), mask)
+        refined = refine_mask(picture(), mask, method="dense_crf")
         assert (refined != target).sum() < 0.6 * (mask != target).sum()
-        np.testing.assert_array_equal(refined, refine_mask(picture(), mask, method="dense_crf"))
+
+
+def test_without_a_name_the_bundled_refiner_is_taken() -> None:
+    refined = refine_mask(picture(), shifted())
+    np.testing.assert_array_equal(refined, refine_mask(picture(), shifted(), method="bundled"))
 
 
 def test_a_palette_stays() -> None:
@@ -436,7 +440,7 @@ def test_images_that_will_not_do_are_named(image: Any, message: str) -> None:
             lambda: refine_mask(picture(), hard(), method="dense_crv"),
             "unknown method 'dense_crv'; did you mean dense_crf?",
         ),
-        (lambda: refine_mask(picture(), hard(), method="snakes"), "expected one of dense_crf, guided, none"),
+        (lambda: refine_mask(picture(), hard(), method="snakes"), "expected one of bundled, dense_crf, guided, none"),
         (lambda: refine_mask(picture(), hard() * 0, method="snakes"), "unknown method"),
         (lambda: refine_mask(picture(), hard(), kind="mask"), "unknown kind of mask 'mask'; expected one of auto"),  # type: ignore[arg-type]
     ],

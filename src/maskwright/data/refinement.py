@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import data as torch_data
 
-from ..refine.perturb import perturbed
 from ..types import IGNORE_INDEX
+from .perturb import perturbed
 
-COMPOSITES = 0.5
+COMPOSITES = 0.75
 """Share of the samples that are shapes laid on a photograph."""
 
-INVERTED = 0.25
+INVERTED = 0.3
 """Share of the samples in which object and ground change roles: what the mask covers is the object, whatever it shows."""
 
 GIVEN_MASKS = 0.6

@@ -77,7 +77,7 @@ def refine_folder(
     if refiner is not None:
         refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
     else:
-        refine, by = _by_method(method or DEFAULT, mask_kind=mask_kind, save=save, size=size)
+        refine, by = _by_method(DEFAULT if method is None else method, mask_kind=mask_kind, save=save, size=size)
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
     outputs = {mask: out / f"{stem}{SUFFIX[save]}" for stem, (mask, _) in pairs.items()}
     image_of = dict(pairs.values())

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dyspn import dyspn
+from .gate import judge
 
 ENCODER = "tf_efficientnet_lite0"
 STRIDE = 32
@@ -130,16 +131,19 @@ def refine_bundled(
 
     Returns:
         Probabilities, float32, summing to 1. Of more than two classes each is refined against the rest, and the results
-        are brought to sum 1; a class that no pixel may have keeps its probabilities.
+        are brought to sum 1; a class that no pixel may have keeps its probabilities. So does a mask whose refined form
+        `judge` does not accept.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    if len(probabilities) == 2:
-        foreground = _refined(pixels, torch.from_numpy(probabilities[1])).numpy()
-        return np.stack((1 - foreground, foreground))
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
     refined = probabilities.copy()
-    for label, one in enumerate(probabilities):
-        if one.max() > UNSURE:
-            refined[label] = _refined(pixels, torch.from_numpy(one)).numpy()
+    # Of two classes one says all.
+    for label in (1,) if len(probabilities) == 2 else range(len(probabilities)):
+        if probabilities[label].max() > UNSURE:
+            found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
+            if judge(probabilities[label], found).accepted:
+                refined[label] = found
+    if len(probabilities) == 2:
+        refined[0] = 1 - refined[1]
     return refined / refined.sum(0).clip(np.finfo(np.float32).tiny)
 
 

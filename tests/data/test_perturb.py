@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from maskwright.refine.perturb import LOWEST_IOU, perturbed
+from maskwright.data.perturb import LOWEST_IOU, perturbed
 
 
 def disk(side: int) -> np.ndarray:
