@@ -5,14 +5,13 @@
 One process, float32, 4 images of 256×256 with one channel, 6 steps, all threads. Ours against the same arithmetic over
 `torch.nn.functional.unfold`, which copies K·K shifted states in each step, and against `torch.compile` of the readable
 reference. Rounds alternate between them after a warm-up; the medians count. Memory is what one call of forward and backward
-allocates at most above its inputs: peak resident size in a child process, less that of the same process without the call.
+allocates at most above its inputs: the peak resident size (Linux) of a child process during the call, less the size before.
 Nothing else should run on the machine.
 """
 
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -135,25 +134,29 @@ def measure(kind: str, *, rounds: int) -> dict[str, dict[str, float]]:
         {way: lambda call=WAYS[kind][way]: forward_and_backward(call, tensors) for way in ("ours", "unfold")},
         rounds=rounds,
     )
-    memory = {way: peak_megabytes(kind, way) - peak_megabytes(kind, "nothing") for way in ("ours", "unfold")}
+    memory = {way: peak_megabytes(kind, way) for way in ("ours", "unfold")}
     return {"forward, s": forward, "forward and backward, s": both, "memory, MB": memory}
 
 
 def peak_megabytes(kind: str, way: str) -> float:
-    """Peak resident size of a process that prepares everything and makes one call."""
+    """What one call takes at most, in a process of its own."""
     command = [sys.executable, __file__, "--peak", kind, way]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def print_peak(kind: str, way: str) -> None:
     tensors = inputs(kind)
-    # A small call first, so that imports, thread pools and compiled code are there in every case.
-    small = [tensor[..., :16, :16].contiguous() for tensor in tensors]
-    for call in (WAYS[kind]["ours"], WAYS[kind]["unfold"]):
-        forward_and_backward(call, small)
-    if way != "nothing":
-        forward_and_backward(WAYS[kind][way], tensors)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # A small call first, so that imports, thread pools and compiled code are there.
+    forward_and_backward(WAYS[kind][way], [tensor[..., :16, :16].contiguous() for tensor in tensors])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = resident_kilobytes("VmRSS")
+    forward_and_backward(WAYS[kind][way], tensors)
+    print((resident_kilobytes("VmHWM") - before) / 1024)
+
+
+def resident_kilobytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def main() -> None:

@@ -2,12 +2,14 @@
 
     python benchmarks/refiners.py --data pets:DIR --masks MASKS --out refiners.json
     python benchmarks/refiners.py --data folder:DIR --masks MASKS --out refiners.json
+    python benchmarks/refiners.py --data folder:DIR --coarsen 8 --out refiners.json
 
-MASKS holds one grey picture of foreground probabilities per test image, of its stem and size. Every method gets the same
-masks; images are scored one by one at their own size, and `better` and `worse` are the shares of images whose IoU moved by
-more than 0.01. Where pixels are ignored, as Pet's border, the nearest edge counts as lying among them (`border_share` inf).
-Intervals are bootstrapped over images, of changes paired. Seconds are medians over images on all threads; nothing else
-should run on the machine when they are to be quoted.
+MASKS holds one grey picture of foreground probabilities per image, of its stem and size; without them, the truth is
+averaged over cells of so many pixels and enlarged bilinearly. The images are those of the test part, or all where there is
+none. Every method gets the same masks; images are scored one by one at their own size, and `better` and `worse` are the
+shares of images whose IoU moved by more than 0.01. Where pixels are ignored, as Pet's border, the nearest edge counts as
+lying among them (`border_share` inf). Intervals are bootstrapped over images, of changes paired. Seconds are medians over
+images on all threads; nothing else should run on the machine when they are to be quoted.
 """
 
 import argparse
@@ -21,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 import maskwright
 from maskwright.data.catalog import DataConfig, open_data
@@ -41,29 +45,43 @@ WAYS: dict[str, Method] = {
 }
 
 
-def test_images(data: str, masks: Path, *, every: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+def test_images(
+    data: str, masks: Path | None, *, coarsen: int, every: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Yield name, image (H, W, 3), probabilities (2, H, W) and truth (H, W)."""
-    dataset = open_data(DataConfig(name=data, border="ignore", val_fraction=0)).test
-    if dataset is None:
-        raise SystemExit(f"{data} has no test part")
+    splits = open_data(DataConfig(name=data, border="ignore", val_fraction=0))
+    dataset = splits.train if splits.test is None else splits.test
     for index in range(0, len(dataset), every):
         sample = dataset[index]
         assert sample.target is not None
-        (foreground,) = read_probabilities(masks / f"{sample.name}.png")
+        if masks is None:
+            foreground = coarsened(sample.target, coarsen)
+        else:
+            (foreground,) = read_probabilities(masks / f"{sample.name}.png")
         image = sample.image.permute(1, 2, 0).contiguous().numpy()
         yield sample.name, image, np.stack((1 - foreground, foreground)), sample.target.numpy()
 
 
+def coarsened(truth: Tensor, side: int) -> np.ndarray:
+    """Average the object over cells of `side` pixels, and enlarge that bilinearly."""
+    height, width = truth.shape
+    small = F.adaptive_avg_pool2d((truth == 1).float()[None, None], (-(-height // side), -(-width // side)))
+    return F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[0, 0].numpy()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", required=True, help="pets:DIR or folder:DIR with a test part")
-    parser.add_argument("--masks", type=Path, required=True)
+    parser.add_argument("--data", required=True, help="pets:DIR or folder:DIR")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--masks", type=Path)
+    source.add_argument("--coarsen", type=int, default=8)
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
     arguments = parser.parse_args()
     meters = {way: BoundaryMeter(("background", "object"), border_share=math.inf) for way in WAYS}
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    for name, image, probabilities, truth in test_images(arguments.data, arguments.masks, every=arguments.every):
+    images = test_images(arguments.data, arguments.masks, coarsen=arguments.coarsen, every=arguments.every)
+    for name, image, probabilities, truth in images:
         for way, refine in WAYS.items():
             start = time.perf_counter()
             refined = refine(probabilities, image)

@@ -67,11 +67,15 @@ def dyspn(
             f"{kernel_size}×{kernel_size}"
         )
     with torch.autocast(logits.device.type, enabled=False):
-        coarse, gate = float_logits(logits), float_logits(attention).sigmoid()
-        weights = _weights(float_logits(affinity), inside_image(logits.shape[-2:], offsets, logits.device), form)
-        if fused.runs(backend, coarse, weights):
+        coarse, gate, weights = float_logits(logits), float_logits(attention).sigmoid(), float_logits(affinity)
+        inside = inside_image(logits.shape[-2:], offsets, logits.device)
+        if form == "softmax":
+            # A finite floor instead of −∞: a 1×1 image has no neighbour inside, and a softmax of −∞ alone is NaN.
+            weights = weights.masked_fill(~inside, torch.finfo(weights.dtype).min).softmax(1) * inside
+        if fused.runs(backend, coarse, weights):  # which leaves out the neighbours outside by itself
             fused_states = fused.dyspn_states(coarse, weights, gate[:, :steps], SMALLEST_CENTRE)
             return fused_states if return_steps else fused_states[-1]
+        weights = weights * inside
         # Numerator and denominator are divided by Σ|w| where that exceeds 1, so that neither overflows.
         scale = weights.abs().sum(1, keepdim=True).clamp_min(1)
         weights = weights / scale
@@ -89,13 +93,6 @@ def dyspn(
                 moved = moved + pi[:, r : r + 1] * gathered
             states.append(moved / total)
     return torch.stack(states) if return_steps else states[-1]
-
-
-def _weights(affinity: Tensor, inside: Tensor, form: DySPNForm) -> Tensor:
-    if form == "softmax":
-        # A finite floor instead of −∞: a 1×1 image has no neighbour inside, and a softmax of −∞ alone is NaN.
-        return affinity.masked_fill(~inside, torch.finfo(affinity.dtype).min).softmax(1) * inside
-    return affinity * inside
 
 
 class DySPN(nn.Module):
