@@ -75,14 +75,16 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--masks", type=Path)
     source.add_argument("--coarsen", type=int, default=8)
+    parser.add_argument("--methods", nargs="+", choices=WAYS, default=list(WAYS), help="besides coarse")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
     arguments = parser.parse_args()
-    meters = {way: BoundaryMeter(("background", "object"), border_share=math.inf) for way in WAYS}
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    ways = {way: refine for way, refine in WAYS.items() if way in ("coarse", *arguments.methods)}
+    meters = {way: BoundaryMeter(("background", "object"), border_share=math.inf) for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     images = test_images(arguments.data, arguments.masks, coarsen=arguments.coarsen, every=arguments.every)
     for name, image, probabilities, truth in images:
-        for way, refine in WAYS.items():
+        for way, refine in ways.items():
             start = time.perf_counter()
             refined = refine(probabilities, image)
             seconds[way].append(time.perf_counter() - start)

@@ -154,11 +154,12 @@ def _train_bundled_command() -> Callable[..., None]:
             out: the run's folder.
         """
         from maskwright.engine import bundled
+        from maskwright.refine.refiner import WEIGHTS
 
         config = bundled.BundledRunConfig(
             coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs, init=init
         )
-        print(f"weights: {bundled.train_bundled(config, out)}")
+        print(f"weights: {bundled.train_bundled(config, out) / WEIGHTS}")
 
     return train_bundled
 

@@ -48,6 +48,8 @@ def test_no_run_and_a_run_of_many_classes_are_named_errors(
 ) -> None:
     with pytest.raises(CheckpointError, match="missing"):
         train_bundled(BundledRunConfig(coarse=str(tmp_path / "missing"), train=TRAIN), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="bundled refiner"):
+        train_bundled(BundledRunConfig(coarse=str(trained_run), init=str(trained_run), train=TRAIN), tmp_path / "run")
     opened = bundled.open_data
 
     def three_classes(config: object) -> object:

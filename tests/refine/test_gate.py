@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from maskwright.refine import gate, refiner
-from maskwright.refine.gate import expected_iou, judge
+from maskwright.refine.gate import expected_iou, is_sure
 
 
 def test_the_expected_iou_is_that_of_truths_drawn_from_the_probabilities() -> None:
     generator = np.random.default_rng(0)
-    probabilities = generator.random((30, 40), np.float32)
+    probabilities = 0.05 + 0.95 * generator.random((30, 40), np.float32)
     mask = probabilities >= 0.4
     drawn = generator.random((2000, 30, 40)) < probabilities
     ious = (drawn & mask).sum((1, 2)) / (drawn | mask).sum((1, 2))
@@ -23,23 +23,21 @@ def test_masks_of_one_label_are_expected_right() -> None:
     assert expected_iou(np.ones((5, 6), np.bool_), np.zeros((5, 6), np.float32)) == 0
 
 
-def test_a_sure_refinement_is_taken_and_its_gain_estimated() -> None:
-    coarse = np.zeros((20, 20), np.float32)
-    coarse[5:15, 5:15] = 1
-    refined = coarse.copy()
-    refined[5:15, 15:17] = 0.98
-    verdict = judge(coarse, refined)
-    assert verdict.accepted and verdict.expected_iou > 0.99
-    assert verdict.changed == 20 / 400
-    assert verdict.gain == pytest.approx(verdict.expected_iou - 100 / 119.6, abs=1e-6)
+def disk(side: int) -> np.ndarray:
+    rows, columns = np.indices((side, side)) - 100
+    return (np.hypot(rows, columns) < 60).astype(np.float32)
 
 
-def test_an_unsure_refinement_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    coarse = np.zeros((20, 20), np.float32)
-    coarse[5:15, 5:15] = 1
-    verdict = judge(coarse, np.where(coarse > 0, 0.6, 0.3).astype(np.float32))
-    assert not verdict.accepted
-    probabilities = np.stack((1 - coarse, coarse))
-    image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+@pytest.mark.parametrize("side", [200, 1000])
+def test_the_size_of_the_picture_around_an_object_does_not_matter(side: int) -> None:
+    assert is_sure(np.where(disk(side) > 0, 0.98, 0.018).astype(np.float32))
+    assert not is_sure(np.where(disk(side) > 0, 0.6, 0.018).astype(np.float32))
+
+
+def test_a_mask_is_left_exactly_as_it_was_where_the_refiner_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (40, 40, 3), np.uint8)
     monkeypatch.setattr(gate, "LEAST_EXPECTED_IOU", 1.1)
-    assert np.array_equal(refiner.refine_bundled(probabilities, image), probabilities)
+    for classes in (2, 3):
+        probabilities = generator.dirichlet(np.ones(classes), (40, 40)).astype(np.float32).transpose(2, 0, 1)
+        assert np.array_equal(refiner.refine_bundled(probabilities, image), probabilities)

@@ -82,6 +82,12 @@ def test_the_shipped_weights_mend_an_object_that_they_never_saw(whole: int, monk
     assert iou(after[1] >= 0.5, truth) > iou(before[1] >= 0.5, truth) + 0.01
 
 
+def test_a_large_picture_of_one_row_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner, "WHOLE", 64)
+    probabilities = np.full((2, 1, 300), 0.5, np.float32)
+    assert refine_bundled(probabilities, np.zeros((1, 300, 3), np.uint8)).shape == (2, 1, 300)
+
+
 def test_a_mask_without_an_edge_stays_without_one() -> None:
     image, _ = disk_picture(64)
     for value in (0.0, 1.0):

@@ -154,7 +154,9 @@ def _starting_weights(config: BundledRunConfig) -> dict[str, Tensor]:
     if config.init:
         start = RunFolder(root=Path(config.init))
         require_finished(start)
-        return checkpoint.load(start.model)[0]
+        weights = checkpoint.load(start.model)[0]
+        checkpoint.load_into(MaskRefiner(), weights, what=f"the bundled refiner, from {config.init}")
+        return weights
     state = offline_state(f"tu-{ENCODER}")
     encoder = MaskRefiner().encoder
     rgb = state["conv_stem.weight"]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import __version__
 from ..data.io import read_image, write_mask
 from ..data.loading import to_float
 from ..data.naming import IMAGE_SUFFIXES
@@ -132,7 +133,7 @@ def _by_method(
         probabilities = coarse.channels(apply_method(coarse.probabilities, image, method=method), name=str(mask))
         _write(out, probabilities, ignored=coarse.ignored, save=save)
 
-    return refine, {"method": method}
+    return refine, {"method": method, "version": __version__}  # which may bring other weights
 
 
 def _write(path: Path, probabilities: NDArray[np.float32], *, ignored: NDArray[np.bool_], save: Save) -> None:

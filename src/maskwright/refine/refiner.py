@@ -4,7 +4,7 @@ It reads the image and the mask. Besides the affinities and attentions of DySPN 
 is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete.
 
 An image of up to `WHOLE` pixels is read whole. A larger one is first mended at that size, where the network sees whole
-objects, and then at its own size in tiles, only where the mask has an edge: it costs what its edges cost.
+objects, and then at its own size in tiles, only where the mask has an edge or is unsure: it costs what its edges cost.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dyspn import dyspn
-from .gate import judge
+from .gate import is_sure
 
 ENCODER = "tf_efficientnet_lite0"
 STRIDE = 32
@@ -52,6 +52,8 @@ TILE, MARGIN = 384, 64
 
 UNSURE = 0.05
 """A pixel whose probability lies this far from 0 and 1 counts as edge."""
+
+Window = tuple[slice, slice]
 
 
 class MaskRefiner(nn.Module):
@@ -131,17 +133,19 @@ def refine_bundled(
 
     Returns:
         Probabilities, float32, summing to 1. Of more than two classes each is refined against the rest, and the results
-        are brought to sum 1; a class that no pixel may have keeps its probabilities. So does a mask whose refined form
-        `judge` does not accept.
+        are brought to sum 1. A class that no pixel may have, or of whose refined form the gate is not sure, goes into
+        that as it came; where that is true of all, the probabilities come back as they are.
     """
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    refined = probabilities.copy()
+    refined, sure = probabilities.copy(), False
     # Of two classes one says all.
     for label in (1,) if len(probabilities) == 2 else range(len(probabilities)):
         if probabilities[label].max() > UNSURE:
             found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
-            if judge(probabilities[label], found).accepted:
-                refined[label] = found
+            if is_sure(found):
+                refined[label], sure = found, True
+    if not sure:
+        return refined
     if len(probabilities) == 2:
         refined[0] = 1 - refined[1]
     return refined / refined.sum(0).clip(np.finfo(np.float32).tiny)
@@ -153,8 +157,9 @@ def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -
     if image.shape[1] * image.shape[2] <= WHOLE:
         return _propagated(image[None].float() / 255, logits)[0, 0].sigmoid()
     factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
-    small_image = F.interpolate(image[None].float() / 255, scale_factor=factor, mode="bilinear", antialias=True)
-    small = F.interpolate(logits.clamp(-CERTAIN, CERTAIN), size=small_image.shape[-2:], mode="bilinear", antialias=True)
+    size = [max(1, round(side * factor)) for side in image.shape[1:]]
+    small_image = F.interpolate(image[None].float() / 255, size=size, mode="bilinear", antialias=True)
+    small = F.interpolate(logits.clamp(-CERTAIN, CERTAIN), size=size, mode="bilinear", antialias=True)
     change = _propagated(small_image, small) - small
     logits = logits.clamp(-CERTAIN, CERTAIN) + F.interpolate(change, size=image.shape[1:], mode="bilinear")
     refined = logits.clone()
@@ -168,9 +173,6 @@ def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -
 def _propagated(image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
     with torch.inference_mode():
         return bundled_refiner()(image.contiguous(memory_format=torch.channels_last), logits)[1]
-
-
-Window = tuple[slice, slice]
 
 
 def _tiles_at_edges(probability: Float32[np.ndarray, "h w"]) -> Iterator[tuple[Window, Window]]:
