@@ -58,7 +58,7 @@ def loop_score(measure, prediction, target, num_classes, *, border_share=0.05, e
 
 
 def near(pixel, others, reach):
-    return any(dist(pixel, other) <= reach for other in others)
+    return any(dist(pixel, other) <= reach * (1 + 1e-12) for other in others)
 
 
 def iou(one, other):
@@ -140,6 +140,15 @@ def test_mean_boundary_accuracy_equals_loops(case, border_share):
     expected = loop_score(loop_mean_boundary_accuracy, prediction, target, num_classes, border_share=border_share)
     found = mean_boundary_accuracy(prediction, target, num_classes=num_classes, border_share=border_share)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_pixel_exactly_as_far_away_as_the_border_reaches_is_near():
+    target = np.ones((4, 6), np.uint8)
+    target[0, 0], target[2, 3] = 0, IGNORED
+    assert 0.5 * hypot(4, 6) * (0.5 * hypot(4, 6)) < 13 == 2**2 + 3**2
+    found = boundary_scores(np.zeros_like(target), target, num_classes=2, border_share=0.5)
+    wider = boundary_scores(np.zeros_like(target), target, num_classes=2, border_share=0.51)
+    assert found.mean_boundary_accuracy == wider.mean_boundary_accuracy
 
 
 @given(label_maps(), st.floats(1, 6) | st.sampled_from([1, 2, 5, 1e9]), border_shares)

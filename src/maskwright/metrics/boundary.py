@@ -365,7 +365,9 @@ def _tolerance(shape: Sequence[int], share: float) -> int:
 
 def _disk(radius: float) -> list[int]:
     """Half-widths of the rows of a disk, from the middle outwards: offsets with dx² + dy² ≤ radius²."""
-    return [isqrt(int(radius * radius) - dy * dy) for dy in range(int(radius) + 1)]
+    # Half the diagonal of a 4×6 image is √13, of which the square is a hair below 13.
+    square = int(radius * radius * (1 + 1e-12))
+    return [isqrt(square - dy * dy) for dy in range(isqrt(square) + 1)]
 
 
 def _ellipse(radius: int) -> list[int]:
