@@ -198,7 +198,7 @@ class TrainingLoader(torch_data.DataLoader[tuple[Tensor, Tensor, int]]):
     def __init__(self, dataset: Samples, *, batch_size: int, workers: int, seed: int) -> None:
         self.batches = EpochBatches(len(dataset), batch_size=batch_size, seed=seed)
         super().__init__(
-            cast(TrainingData, dataset),
+            cast("torch_data.Dataset[tuple[Tensor, Tensor, int]]", dataset),
             batch_sampler=self.batches,
             num_workers=workers,
             collate_fn=collate_training,

@@ -156,6 +156,20 @@ def cspn_affinity_gradient(grads, states, affinity, scale, total, offsets, mode)
     return result
 
 
+@njit(inline="always")
+def _gather_ring(gathered, padded, affinity, factor, n, c, y, ring, offsets):  # type: ignore[no-untyped-def]
+    """Write Σ w·h of row y over the neighbours of one ring to `gathered`."""
+    width = len(gathered)
+    radius = (padded.shape[3] - width) // 2
+    gathered[:] = 0
+    for k in ring:
+        dy, dx = offsets[k, 0], offsets[k, 1]
+        w = affinity[n, k, y]
+        h = padded[n, c, y + radius + dy, radius + dx : radius + dx + width]
+        for x in range(width):
+            gathered[x] += w[x] * factor[x] * h[x]
+
+
 @njit(**KERNEL)
 def dyspn_step(new, t, padded, coarse, affinity, gate, centre, below, anchored, scale, order, rings, offsets):  # type: ignore[no-untyped-def]
     """Write the state after step `t` to `new`; centre, below and anchored are `dyspn_weights` of the step."""
@@ -168,13 +182,7 @@ def dyspn_step(new, t, padded, coarse, affinity, gate, centre, below, anchored, 
         for c in range(channels):
             total[:] = 0
             for r in range(len(rings) - 1):
-                gathered[:] = 0
-                for position in range(rings[r], rings[r + 1]):
-                    dy, dx = offsets[order[position], 0], offsets[order[position], 1]
-                    w = affinity[n, order[position], y]
-                    h = padded[n, c, y + radius + dy, radius + dx : radius + dx + width]
-                    for x in range(width):
-                        gathered[x] += w[x] * factor[x] * h[x]
+                _gather_ring(gathered, padded, affinity, factor, n, c, y, order[rings[r] : rings[r + 1]], offsets)
                 pi = gate[n, t, r, y]
                 for x in range(width):
                     total[x] += pi[x] * gathered[x]
@@ -286,13 +294,7 @@ def dyspn_gate_gradient(  # type: ignore[no-untyped-def]
         for c in range(channels):
             source, after, anchor = q[n, c, y], new[n, c, y], coarse[n, c, y]
             for r in range(count):
-                gathered[:] = 0
-                for position in range(rings[r], rings[r + 1]):
-                    dy, dx = offsets[order[position], 0], offsets[order[position], 1]
-                    w = affinity[n, order[position], y]
-                    h = padded[n, c, y + radius + dy, radius + dx : radius + dx + width]
-                    for x in range(width):
-                        gathered[x] += w[x] * factor[x] * h[x]
+                _gather_ring(gathered, padded, affinity, factor, n, c, y, order[rings[r] : rings[r + 1]], offsets)
                 out, absolute, plain = result[n, t, r, y], magnitude[n, r, y], signed[n, r, y]
                 for x in range(width):
                     out[x] += source[x] * (gathered[x] + (absolute[x] - plain[x]) * anchor[x] - absolute[x] * after[x])

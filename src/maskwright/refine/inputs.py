@@ -1,4 +1,4 @@
-"""What the refinement methods that learn nothing ask of their inputs."""
+"""What the refinement methods that need no training of one's own ask of their inputs."""
 
 from collections.abc import Sequence
 

@@ -10,6 +10,7 @@ objects, and then at its own size in tiles, only where the mask has an edge or i
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 
 import numpy as np
 import timm
@@ -59,8 +60,7 @@ Window = tuple[slice, slice]
 class MaskRefiner(nn.Module):
     """EfficientNet-Lite0 over image and mask, a decoder that adds up its levels, and DySPN; the identity at first.
 
-    Image and mask are read at their own size. For a mask of several classes it is called once with the objectness of all,
-    or once per class.
+    Image and mask are read at their own size. For a mask of several classes it is called once per class.
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,7 @@ class MaskRefiner(nn.Module):
         self.encoder = timm.create_model(ENCODER, features_only=True, in_chans=5, pretrained=False)
         channels = self.encoder.feature_info.channels()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, WIDTHS, strict=True))
-        coarser = (*WIDTHS[1:], 0)
-        self.enlarged = nn.ModuleList(
-            nn.Conv2d(c, width, 1) for c, width in zip(coarser[:-1], WIDTHS[:-1], strict=True)
-        )
+        self.enlarged = nn.ModuleList(nn.Conv2d(coarser, width, 1) for width, coarser in pairwise(WIDTHS))
         self.mixed = nn.ModuleList(ConvNormAct(width, width) for width in WIDTHS)
         self.finest = ConvNormAct(WIDTHS[0] + 5, FINEST)
         # Over flattened pixels: its many maps then come plane by plane, as the propagation reads them.
@@ -158,10 +155,13 @@ def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -
         return _propagated(image[None].float() / 255, logits)[0, 0].sigmoid()
     factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
     size = [max(1, round(side * factor)) for side in image.shape[1:]]
-    small_image = F.interpolate(image[None].float() / 255, size=size, mode="bilinear", antialias=True)
-    small = F.interpolate(logits.clamp(-CERTAIN, CERTAIN), size=size, mode="bilinear", antialias=True)
+    logits = logits.clamp(-CERTAIN, CERTAIN)
+    small_image, small = (
+        F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
+        for maps in (image[None].float() / 255, logits)
+    )
     change = _propagated(small_image, small) - small
-    logits = logits.clamp(-CERTAIN, CERTAIN) + F.interpolate(change, size=image.shape[1:], mode="bilinear")
+    logits = logits + F.interpolate(change, size=image.shape[1:], mode="bilinear", align_corners=False)
     refined = logits.clone()
     for inner, outer in _tiles_at_edges(logits[0, 0].sigmoid().numpy()):
         part = _propagated(image[(slice(None), *outer)][None].float() / 255, logits[(..., *outer)])
