@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="pets:DIR or folder:DIR")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--masks", type=Path)
-    source.add_argument("--coarsen", type=int, default=8)
+    source.add_argument("--coarsen", type=int, metavar="SIDE")
     parser.add_argument("--methods", nargs="+", choices=WAYS, default=list(WAYS), help="besides coarse")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
