@@ -5,11 +5,12 @@
     python benchmarks/refiners.py --data folder:DIR --coarsen 8 --out refiners.json
 
 MASKS holds one grey picture of foreground probabilities per image, of its stem and size; without them, the truth is
-averaged over cells of so many pixels and enlarged bilinearly. The images are those of the test part, or all where there is
-none. Every method gets the same masks; images are scored one by one at their own size, and `better` and `worse` are the
-shares of images whose IoU moved by more than 0.01. Where pixels are ignored, as Pet's border, the nearest edge counts as
-lying among them (`border_share` inf). Intervals are bootstrapped over images, of changes paired. Seconds are medians over
-images on all threads; nothing else should run on the machine when they are to be quoted.
+averaged over cells of so many pixels and enlarged bilinearly, which works for any number of classes. The images are those
+of the test part, of the validation part where there is no other, or all. Every method gets the same masks; images are
+scored one by one at their own size, and `better` and `worse` are the shares of images whose IoU moved by more than 0.01.
+Where pixels are ignored, as Pet's border, the nearest edge counts as lying among them (`border_share` inf). Intervals are
+bootstrapped over images, of changes paired. Seconds are medians over images on all threads; nothing else should run on the
+machine when they are to be quoted.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from maskwright.metrics.bootstrap import bootstrap, change
 from maskwright.metrics.boundary_meter import BoundaryMeter
 from maskwright.refine.dense_crf import dense_crf
 from maskwright.refine.methods import METHODS, Method
+from maskwright.types import Dataset
 
 SCORES = ("trimap_iou", "boundary_iou", "iou_per_image")
 
@@ -46,27 +48,27 @@ WAYS: dict[str, Method] = {
 
 
 def test_images(
-    data: str, masks: Path | None, *, coarsen: int, every: int
+    dataset: Dataset, masks: Path | None, *, coarsen: int, every: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield name, image (H, W, 3), probabilities (2, H, W) and truth (H, W)."""
-    splits = open_data(DataConfig(name=data, border="ignore", val_fraction=0))
-    dataset = splits.train if splits.test is None else splits.test
+    """Yield name, image (H, W, 3), probabilities (C, H, W) and truth (H, W)."""
     for index in range(0, len(dataset), every):
         sample = dataset[index]
         assert sample.target is not None
         if masks is None:
-            foreground = coarsened(sample.target, coarsen)
+            probabilities = coarsened(sample.target, len(dataset.classes), coarsen)
         else:
             (foreground,) = read_probabilities(masks / f"{sample.name}.png")
-        image = sample.image.permute(1, 2, 0).contiguous().numpy()
-        yield sample.name, image, np.stack((1 - foreground, foreground)), sample.target.numpy()
+            probabilities = np.stack((1 - foreground, foreground))
+        yield sample.name, sample.image.permute(1, 2, 0).contiguous().numpy(), probabilities, sample.target.numpy()
 
 
-def coarsened(truth: Tensor, side: int) -> np.ndarray:
-    """Average the object over cells of `side` pixels, and enlarge that bilinearly."""
+def coarsened(truth: Tensor, classes: int, side: int) -> np.ndarray:
+    """Average the classes over cells of `side` pixels, and enlarge that bilinearly; ignored pixels count for none."""
     height, width = truth.shape
-    small = F.adaptive_avg_pool2d((truth == 1).float()[None, None], (-(-height // side), -(-width // side)))
-    return F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[0, 0].numpy()
+    each = torch.stack([(truth == label).float() for label in range(classes)])
+    small = F.adaptive_avg_pool2d(each, (-(-height // side), -(-width // side))) + 1e-6
+    small /= small.sum(0)
+    return F.interpolate(small[None], size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
 
 
 def main() -> None:
@@ -80,15 +82,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
     arguments = parser.parse_args()
     ways = {way: refine for way, refine in WAYS.items() if way in ("coarse", *arguments.methods)}
-    meters = {way: BoundaryMeter(("background", "object"), border_share=math.inf) for way in ways}
+    splits = open_data(DataConfig(name=arguments.data, border="ignore", val_fraction=0))
+    dataset = next(part for part in (splits.test, splits.val, splits.train) if part is not None)
+    meters = {way: BoundaryMeter(dataset.classes, border_share=math.inf) for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    images = test_images(arguments.data, arguments.masks, coarsen=arguments.coarsen, every=arguments.every)
+    images = test_images(dataset, arguments.masks, coarsen=arguments.coarsen, every=arguments.every)
     for name, image, probabilities, truth in images:
         for way, refine in ways.items():
             start = time.perf_counter()
             refined = refine(probabilities, image)
             seconds[way].append(time.perf_counter() - start)
-            meters[way].update(name, (refined[1] >= 0.5).astype(np.uint8), truth)
+            meters[way].update(name, refined.argmax(0).astype(np.uint8), truth)
     results = {way: meter.result() for way, meter in meters.items()}
     found = {}
     for way, result in results.items():

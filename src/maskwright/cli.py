@@ -137,12 +137,14 @@ def _train_bundled_command() -> Callable[..., None]:
         folds: int = 2,
         fold_epochs: int = 0,
         init: str = "",
+        also: list[str] | None = None,
         out: Path = Path("runs/bundled"),
     ) -> None:
         """Train the class-agnostic refiner that comes with the package, and write its weights.
 
         It learns from the photographs of a finished run of two classes: from the masks that networks of folds make of
-        photographs that they never saw, from truths that were spoilt, and from shapes laid on photographs.
+        photographs that they never saw, from truths that were spoilt, from regions of the photographs that show an edge, and
+        from shapes laid on them.
 
         Args:
             coarse: folder of a finished run of `maskwright train`.
@@ -150,14 +152,17 @@ def _train_bundled_command() -> Callable[..., None]:
             train: how to train it.
             folds: number of those networks.
             fold_epochs: epochs of each of them; 0 takes the coarse run's.
-            init: run of this command whose weights it starts from; not given, it starts from ImageNet weights.
+            init: run of this command whose weights it starts from, or `bundled` for those that come with the package; not
+                given, it starts from ImageNet weights.
+            also: further data of two classes, such as `folder:DIR`; of these only spoilt truths are learned from. What is
+                named several times counts so many times as much.
             out: the run's folder.
         """
         from maskwright.engine import bundled
         from maskwright.refine.refiner import WEIGHTS
 
         config = bundled.BundledRunConfig(
-            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs, init=init
+            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs, init=init, also=also or []
         )
         print(f"weights: {bundled.train_bundled(config, out) / WEIGHTS}")
 

@@ -38,6 +38,7 @@ def test_what_a_sample_holds_depends_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_image_truth_and_given_mask_keep_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "REGIONS", 0.0)
     monkeypatch.setattr(refinement, "COMPOSITES", 0.0)
     monkeypatch.setattr(refinement, "GIVEN_MASKS", 1.0)
     monkeypatch.setattr(refinement, "INVERTED", 0.0)
@@ -62,6 +63,7 @@ def test_object_and_ground_may_change_roles_together(monkeypatch: pytest.MonkeyP
 
 
 def test_shapes_of_one_photograph_lie_on_another_with_their_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "REGIONS", 0.0)
     monkeypatch.setattr(refinement, "COMPOSITES", 1.0)
     monkeypatch.setattr(refinement, "INVERTED", 0.0)
     monkeypatch.setattr(refinement, "_recoloured", lambda image, generator: image)
@@ -83,3 +85,15 @@ def test_shapes_of_one_photograph_lie_on_another_with_their_truth(monkeypatch: p
 def test_an_image_smaller_than_the_crop_is_enlarged() -> None:
     data = RefinementData([photograph(0, height=33, width=40)], side=64, seed=0)
     assert data[(0, 0)][0].shape == (4, 64, 64)
+
+
+def test_regions_replace_truth_and_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "REGIONS", 1.0)
+    monkeypatch.setattr(refinement, "INVERTED", 0.0)
+    region = np.zeros((48, 48), np.uint8)
+    region[10:40, 5:30] = 1
+    monkeypatch.setattr(refinement, "random_region", lambda image, generator: region)
+    monkeypatch.setattr(refinement, "perturbed", lambda truth, generator: truth.astype(np.float32))
+    both, truth, _ = RefinementData([photograph(0)], side=48, seed=0)[(0, 0)]
+    assert np.array_equal(truth, region) or np.array_equal(truth, region[:, ::-1])
+    assert torch.equal(both[3], 255 * truth)

@@ -3,17 +3,21 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from maskwright.data.catalog import DataConfig, open_data
 from maskwright.data.loading import TrainingBatch
 from maskwright.engine import bundled, checkpoint
 from maskwright.engine.bundled import BundledRunConfig, BundledTask, train_bundled
-from maskwright.engine.config import TrainConfig
+from maskwright.engine.config import SegmenterRunConfig, TrainConfig
+from maskwright.engine.run import RunFolder, read_config
+from maskwright.engine.train import Job
 from maskwright.errors import CheckpointError, ConfigError
-from maskwright.refine.refiner import MaskRefiner
+from maskwright.refine.refiner import MaskRefiner, bundled_refiner
 
 TRAIN = TrainConfig(epochs=1, batch_size=3, device="cpu")
 
@@ -41,6 +45,28 @@ def test_it_learns_from_masks_of_networks_that_never_saw_the_photograph(
     # Finished: nothing is trained again.
     monkeypatch.setattr(bundled, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert train_bundled(BundledRunConfig(coarse=str(coarse), side=64, train=TRAIN), tmp_path / "run") == run
+
+
+def test_it_goes_on_from_the_package_and_reads_further_data_as_often_as_named(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bundled.Photograph] = []
+    started: list[dict[str, torch.Tensor]] = []
+
+    def no_training(make_task: Any, job: Job) -> dict[str, list[float]]:
+        given.extend(job.samples.photographs)
+        started.append(make_task(job.train).network.state_dict())
+        checkpoint.save(job.folder.model, started[0], {})
+        return {}
+
+    monkeypatch.setattr(bundled, "fit", no_training)
+    coarse = shutil.copytree(trained_run, tmp_path / "coarse")
+    name = read_config(RunFolder(root=coarse), SegmenterRunConfig).data.name
+    config = BundledRunConfig(coarse=str(coarse), side=64, train=TRAIN, init="bundled", also=[name, name])
+    train_bundled(config, tmp_path / "run")
+    masks = [photograph.mask is not None for photograph in given]
+    assert sum(masks) == 6 and masks.count(False) == 2 * len(open_data(DataConfig(name=name, val_fraction=0)).train)
+    assert all(torch.equal(started[0][key], value) for key, value in bundled_refiner().state_dict().items())
 
 
 def test_no_run_and_a_run_of_many_classes_are_named_errors(

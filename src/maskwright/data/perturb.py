@@ -10,6 +10,9 @@ from torch.nn import functional as F
 LOWEST_IOU = 0.5
 """What is left of the overlap with the truth."""
 
+ONLY_LOW_RESOLUTION = 0.2
+"""Share of the masks whose one fault is that they were made at a lower resolution."""
+
 TRIES = 5
 """After so many masks that overlap too little, the truth itself is given."""
 
@@ -27,6 +30,8 @@ def perturbed(truth: Bool[np.ndarray, "h w"], generator: np.random.Generator) ->
 def _perturbed_once(truth: Bool[np.ndarray, "h w"], generator: np.random.Generator) -> Float32[np.ndarray, "h w"]:
     mask = truth.astype(np.float32)
     reach = max(truth.shape)
+    if generator.random() < ONLY_LOW_RESOLUTION:
+        return _at_low_resolution(mask, generator, side=int(generator.uniform(2, 17)))
     if generator.random() < 0.7:
         mask = _warped(mask, generator, pixels=generator.exponential(0.02 * reach))
     if generator.random() < 0.4:

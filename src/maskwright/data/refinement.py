@@ -1,8 +1,8 @@
 """Training samples of the bundled refiner: a crop of an image, its truth, and a wrong mask of it.
 
-The truths are those of photographs and, so that the refiner learns edges of anything, of shapes that are cut from one
-photograph and laid on another. The wrong masks are those of networks that never saw the photograph, where there are
-any, or made by `perturbed`.
+The truths are those of photographs and, so that the refiner learns edges of anything, of regions of their colours and of
+shapes that are cut from one photograph and laid on another. The wrong masks are those of networks that never saw the
+photograph, where there are any, or made by `perturbed`.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ from torch.utils import data as torch_data
 
 from ..types import IGNORE_INDEX
 from .perturb import perturbed
+from .regions import random_region
 
-COMPOSITES = 0.75
-"""Share of the samples that are shapes laid on a photograph."""
+REGIONS, COMPOSITES = 0.4, 0.25
+"""Shares of the samples that are regions of a photograph, and shapes laid on one; the rest are annotated objects."""
 
 INVERTED = 0.3
 """Share of the samples in which object and ground change roles: what the mask covers is the object, whatever it shows."""
@@ -66,7 +67,10 @@ class RefinementData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
         epoch, index = where
         generator = np.random.default_rng([self.seed, epoch, index])
         image, truth, mask = self._crop(self.photographs[index], generator)
-        if generator.random() < COMPOSITES:
+        kind = generator.random()
+        if kind < REGIONS:
+            truth, mask = random_region(image, generator), None
+        elif kind < REGIONS + COMPOSITES:
             other = self.photographs[int(generator.integers(len(self.photographs)))]
             image, truth, mask = *self._composite(image, other, generator), None
         if mask is None or generator.random() >= GIVEN_MASKS:
@@ -86,7 +90,7 @@ class RefinementData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
     ) -> tuple[np.ndarray, UInt8[np.ndarray, "s s"], np.ndarray | None]:
         """Cut a square around some place of the object's edge, and bring it to the crops' side."""
         height, width = photograph.truth.shape
-        side = int(np.clip(self.side * np.exp(generator.uniform(-0.3, 0.5)), 8, min(height, width)))
+        side = int(np.clip(self.side * np.exp(generator.uniform(-0.5, 0.9)), 8, min(height, width)))
         edges = np.flatnonzero(_edge(photograph.truth))
         at = int(edges[generator.integers(len(edges))]) if len(edges) else int(generator.integers(height * width))
         jitter = generator.uniform(-side / 3, side / 3, 2)

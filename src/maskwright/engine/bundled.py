@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.catalog import open_data
+from ..data.catalog import DataConfig, open_data
 from ..data.loading import TrainingBatch
 from ..data.refinement import Photograph, RefinementData
 from ..errors import ConfigError
 from ..files import write_json
 from ..models.weights import offline_state
 from ..progress import say
-from ..refine.refiner import ENCODER, WEIGHTS, MaskRefiner
+from ..refine.refiner import ENCODER, WEIGHTS, MaskRefiner, bundled_refiner
 from ..types import IGNORE_INDEX, Dataset
 from . import checkpoint
 from .config import SegmenterRunConfig, TrainConfig
@@ -35,6 +35,9 @@ CARD = {
     "data": "Oxford-IIIT Pet, CC BY-SA 4.0",
 }
 """Stands in the file of the weights."""
+
+PACKAGE = "bundled"
+"""What `init` calls the weights that come with the package."""
 
 EDGE_REACH = 8
 """Pixels on either side of the truth's edge, or of the strip that hides it, that count more."""
@@ -54,7 +57,10 @@ class BundledRunConfig:
         train: how to train.
         folds: number of those networks.
         fold_epochs: epochs of each; 0 takes the run's.
-        init: a run of the same kind whose weights it starts from; empty starts from ImageNet weights.
+        init: a run of the same kind whose weights it starts from, or `bundled` for those that come with the package;
+            empty starts from ImageNet weights.
+        also: further data sets of two classes, such as `folder:DIR`, whose training parts have no networks' masks; one
+            that is named several times counts so many times as much.
     """
 
     coarse: str
@@ -63,6 +69,7 @@ class BundledRunConfig:
     folds: int = 2
     fold_epochs: int = 0
     init: str = ""
+    also: list[str] = field(default_factory=list)
 
 
 class BundledTask(SegmentationTask):
@@ -111,6 +118,7 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     splits = open_data(coarse.data)
     if len(splits.classes) != 2:
         raise ConfigError(f"{config.coarse} has {len(splits.classes)} classes; expected a run of two")
+    others = [_training_part(name) for name in config.also]
     start = _starting_weights(config)
     prepare_folder(folder, config)
     if folder.metrics.exists():
@@ -120,6 +128,8 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     truths = open_data(dataclasses.replace(coarse.data, border="ignore")).train
     say("masks of the training images by the networks of the folds")
     photographs = _photographs(truths, [Predictor.load(run) for run in runs], fold_of)
+    for other in others:
+        photographs += _photographs(other, [], np.zeros(len(other)))
 
     def make_task(train: TrainConfig) -> BundledTask:
         torch.manual_seed(train.seed)
@@ -151,6 +161,8 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _starting_weights(config: BundledRunConfig) -> dict[str, Tensor]:
     """Return the weights of `config.init`, or of an encoder that knows ImageNet and is blind to the mask at first."""
+    if config.init == PACKAGE:
+        return dict(bundled_refiner().state_dict())
     if config.init:
         start = RunFolder(root=Path(config.init))
         require_finished(start)
@@ -164,13 +176,21 @@ def _starting_weights(config: BundledRunConfig) -> dict[str, Tensor]:
     return {f"encoder.{name}": state[name] for name in encoder.state_dict()}
 
 
+def _training_part(name: str) -> Dataset:
+    splits = open_data(DataConfig(name=name, border="ignore", val_fraction=0))
+    if len(splits.classes) != 2:
+        raise ConfigError(f"{name} has {len(splits.classes)} classes; expected data of two")
+    return splits.train
+
+
 def _photographs(truths: Dataset, predictors: list[Predictor], fold_of: np.ndarray) -> list[Photograph]:
     photographs = []
     for index in range(len(truths)):
         sample = truths[index]
         assert sample.target is not None
-        image = sample.image.numpy()
-        logits = predictors[int(fold_of[index])].logits(image.transpose(1, 2, 0))
-        mask = (255 * logits[0].sigmoid()).round().to(torch.uint8).numpy()
+        image, mask = sample.image.numpy(), None
+        if predictors:
+            logits = predictors[int(fold_of[index])].logits(image.transpose(1, 2, 0))
+            mask = (255 * logits[0].sigmoid()).round().to(torch.uint8).numpy()
         photographs.append(Photograph(image=image, truth=sample.target.numpy(), mask=mask))
     return photographs
