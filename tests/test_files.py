@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskwright.errors import WriteError
-from maskwright.files import atomic_write, sweep_temporary, write_json, write_text
+from maskwright.files import append_text, atomic_write, sweep_temporary, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -187,3 +187,16 @@ def test_sweep_spares_what_this_process_is_writing(tmp_path: Path) -> None:
 
 def test_sweep_of_a_folder_that_does_not_exist_removes_nothing(tmp_path: Path) -> None:
     assert sweep_temporary(tmp_path / "missing") == []
+
+
+def test_appended_text_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(WriteError, match="file"):
+        append_text(path, "no such file yet")
+    path.write_text("old\n")
+    append_text(path, "ü\n")
+    assert path.read_text(encoding="utf-8") == "old\nü\n"
+    before = path.read_bytes()
+    with file_size_limit(len(before) + 10), pytest.raises(WriteError, match="file"):
+        append_text(path, "more than fits\n" * 3)
+    assert path.read_bytes() == before

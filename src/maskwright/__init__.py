@@ -31,6 +31,7 @@ _HOMES = {
     "maskwright.refine": ("CSPN", "DySPN", "RefinerConfig"),
     "maskwright.refine.dense_crf": ("CRFParameters", "dense_crf"),
     "maskwright.refine.mask": ("refine_mask",),
+    "maskwright.refine.outcome": ("RefinementReport",),
     "maskwright.types": ("EvaluationResult", "Prediction", "RefinedMask", "Sample"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from maskwright.refine import CSPN, DySPN, RefinerConfig
     from maskwright.refine.dense_crf import CRFParameters, dense_crf
     from maskwright.refine.mask import refine_mask
+    from maskwright.refine.outcome import RefinementReport
     from maskwright.types import EvaluationResult, Prediction, RefinedMask, Sample
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RefinedMask",
+    "RefinementReport",
     "RefinerConfig",
     "RefinerRunConfig",
     "Sample",

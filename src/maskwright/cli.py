@@ -208,6 +208,9 @@ def refine(
 ) -> None:
     """Refine the masks of any tool: with the refiner that comes with the package, one of your own, or another method.
 
+    Writes refinement.csv beside the masks: for each image the changed pixels, the gain that the method's gate expects,
+    whether the gate left the mask alone, and the seconds.
+
     Args:
         images: folder of images.
         masks: folder of masks with the same stems.
@@ -222,6 +225,7 @@ def refine(
         device: where to compute.
     """
     from maskwright.engine.refine import refine_folder
+    from maskwright.engine.refinements import TABLE, read_refinements, summary_line
 
     written = refine_folder(
         images,
@@ -235,6 +239,9 @@ def refine(
         device=device,
     )
     print(f"{len(written)} refined masks in {out}")
+    # Masks that an earlier version wrote have no rows.
+    if (out / TABLE).exists() and (rows := read_refinements(out / TABLE)):
+        print(f"{summary_line(rows)}; by image: {out / TABLE}")
 
 
 def evaluate(

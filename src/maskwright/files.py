@@ -96,6 +96,27 @@ def write_json(path: Path, obj: object) -> None:
     write_text(path, text + "\n")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Appends text as UTF-8, and forces it to the disk: all of it, or, where that fails, nothing.
+
+    Raises:
+        WriteError: no such file, no space, no permission.
+    """
+    data = text.encode("utf-8", errors="backslashreplace")
+    try:
+        with open(path, "r+b", buffering=0) as stream:
+            before = stream.seek(0, os.SEEK_END)
+            try:
+                if stream.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(before)
+                raise
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
 def sweep_temporary(folder: Path) -> list[Path]:
     """Removes what killed processes left of their writing into `folder` (not its subfolders).
 

@@ -41,3 +41,34 @@ def test_a_mask_is_left_exactly_as_it_was_where_the_refiner_is_unsure(monkeypatc
     for classes in (2, 3):
         probabilities = generator.dirichlet(np.ones(classes), (40, 40)).astype(np.float32).transpose(2, 0, 1)
         assert np.array_equal(refiner.refine_bundled(probabilities, image), probabilities)
+
+
+def test_the_gain_is_the_expected_iou_after_less_that_before() -> None:
+    after = disk(200) * 0.98
+    missing = np.where(np.indices((200, 200))[0] < 90, 0, after)
+    part, whole = (np.count_nonzero(mask) for mask in (missing, after))
+    assert gate.expected_gain(after, after) == 0
+    expected = 0.98 - 0.98 * part / (0.98 * whole + 0.02 * part)
+    assert gate.expected_gain(missing, after) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_refiner_tells_the_gain_and_whether_the_gate_refused_it(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse = np.stack([disk(200) * 0.9, *np.zeros((classes - 2, 200, 200), np.float32)])
+    probabilities = np.concatenate((1 - coarse.sum(0, keepdims=True), coarse)).astype(np.float32)
+    image = np.repeat((disk(200) * 200).astype(np.uint8)[..., None], 3, axis=2)
+    monkeypatch.setattr(refiner, "_refined", lambda image, probability: probability * 0.5 + 0.4 * (probability > 0.5))
+    taken = refiner.refine_bundled_with_gate(probabilities, image)
+    assert taken.gain == pytest.approx(0, abs=1e-6) and not taken.kept
+    monkeypatch.setattr(gate, "LEAST_EXPECTED_IOU", 1.1)
+    refused = refiner.refine_bundled_with_gate(probabilities, image)
+    assert refused.gain == 0 and refused.kept
+
+
+def test_where_there_is_nothing_to_refine_nothing_is_refused() -> None:
+    empty = np.stack((np.ones((20, 30), np.float32), np.zeros((20, 30), np.float32)))
+    refined = refiner.refine_bundled_with_gate(empty, np.zeros((20, 30, 3), np.uint8))
+    assert refined.gain is None and not refined.kept
+    assert np.array_equal(refined.probabilities, empty)

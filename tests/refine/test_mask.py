@@ -159,7 +159,7 @@ def test_every_form_of_one_mask_is_refined_alike(name: str) -> None:
     expected = hard() if mask.dtype == bool or name == "0/255" else soft() > 0.5
     by_hand = np.where(expected, HARD_PROBABILITY, 1 - HARD_PROBABILITY) if name in ("bool", "0/255") else soft()
     probabilities = np.stack((1 - by_hand, by_hand)).astype(np.float32)
-    reference = apply_method(probabilities, picture(), method="guided")
+    reference = apply_method(probabilities, picture(), method="guided").probabilities
     labels = decided(refined).astype(bool)
     near_half = np.abs(reference[1] - 0.5) < 0.01
     np.testing.assert_array_equal(labels[~near_half], (reference[1] > 0.5)[~near_half])
@@ -178,6 +178,29 @@ def test_dense_crf_mends_shifted_masks() -> None:
 def test_without_a_name_the_bundled_refiner_is_taken() -> None:
     refined = refine_mask(picture(), shifted())
     np.testing.assert_array_equal(refined, refine_mask(picture(), shifted(), method="bundled"))
+
+
+@pytest.mark.parametrize("mask", [hard(), shifted(), soft(), PIL["P"], torch.from_numpy(shifted())])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_report_says_what_the_mask_shows(method: str, mask: Any) -> None:
+    refined, report = refine_mask(picture(), mask, method=method, report=True)
+    alone = refine_mask(picture(), mask, method=method)
+    assert type(refined) is type(mask)
+    np.testing.assert_array_equal(values_of(refined), values_of(alone))
+    assert report.changed_pixels == np.count_nonzero(decided(values_of(refined)) != decided(values_of(mask)))
+    assert report.changed_share == report.changed_pixels / (HEIGHT * WIDTH)
+    assert (report.estimated_gain is None) == (method != "bundled")
+    assert report.seconds > 0
+    if method == "none" or report.kept:
+        assert report.changed_pixels == 0
+
+
+def test_ignored_pixels_and_single_labels_are_not_reported_as_changed() -> None:
+    _, report = refine_mask(picture(), NUMPY["labels, 255 ignored"], method="guided", report=True)
+    refined = refine_mask(picture(), NUMPY["labels, 255 ignored"], method="guided")
+    assert report.changed_pixels == np.count_nonzero(refined != NUMPY["labels, 255 ignored"])
+    _, report = refine_mask(picture(), np.full((HEIGHT, WIDTH), 7, np.uint8), report=True)
+    assert (report.changed_pixels, report.estimated_gain, report.kept) == (0, None, False)
 
 
 def test_a_palette_stays() -> None:
@@ -454,7 +477,7 @@ def test_unknown_names_are_named(call: Callable[[], Any], message: str) -> None:
 def test_every_method_returns_new_probabilities_that_sum_to_1(method: str) -> None:
     probabilities = of_classes().astype(np.float32)
     before = probabilities.copy()
-    refined = apply_method(probabilities, picture(), method=method)
+    refined = apply_method(probabilities, picture(), method=method).probabilities
     assert refined.dtype == np.float32 and refined.shape == probabilities.shape
     assert not np.shares_memory(refined, probabilities)
     np.testing.assert_array_equal(probabilities, before)

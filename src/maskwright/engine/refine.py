@@ -1,6 +1,8 @@
 """Refining the masks of any segmenter: with a trained refiner, or by a method that needs no training."""
 
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,21 @@ from ..errors import ConfigError
 from ..files import atomic_write
 from ..refine.inputs import check_same_size
 from ..refine.kinds import MaskKind, to_logits
-from ..refine.methods import DEFAULT, METHODS, apply_method, method_of
+from ..refine.methods import DEFAULT, METHODS, method_of, refine_coarse
+from ..refine.outcome import RefinementReport
 from ..types import IGNORE_INDEX
 from .batch import digest_of, run_batch
 from .masks import pair_by_stem, read_coarse, read_mask_alone
 from .network import RefinedSegmenter, decide, resize_logits
 from .predict import SUFFIX, Predictor, Save, autocast, label_palette, write_logits
+from .refinements import TABLE, RefinementTable
 from .run import model_file
 
-RefineFile = Callable[[NDArray[np.uint8], Path, Path], None]
-"""Refines with an image, (H, W, 3), the mask of a file, and writes another."""
+Write = Callable[[Path], None]
+"""Writes a refined mask, atomically."""
+
+RefineFile = Callable[[NDArray[np.uint8], Path], tuple[Write, RefinementReport]]
+"""Refines with an image, (H, W, 3), the mask of a file; what writes the outcome, and what was done."""
 
 
 def refine_folder(
@@ -44,6 +51,8 @@ def refine_folder(
     device: str = "auto",
 ) -> list[Path]:
     """Refine one mask per image and write one file each; what is already there is not done again.
+
+    What was done to each mask stands in `refinement.csv` beside them, see `read_refinements`.
 
     At most one of `refiner` and `method` is given. With a method, the number of classes is told by each mask: a label map
     keeps to the labels that it holds, where 255 stays 255, and its probabilities have a channel for each label up to its
@@ -67,7 +76,7 @@ def refine_folder(
 
     Raises:
         ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method; `size` beside a
-            method; `out` holds masks of another refiner or of other settings.
+            method; `out` holds masks of another refiner or of other settings, or a `refinement.csv` of another origin.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
@@ -80,11 +89,9 @@ def refine_folder(
     else:
         refine, by = _by_method(DEFAULT if method is None else method, mask_kind=mask_kind, save=save, size=size)
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
-    outputs = {mask: out / f"{stem}{SUFFIX[save]}" for stem, (mask, _) in pairs.items()}
+    stem_of = {mask: stem for stem, (mask, _) in pairs.items()}
+    outputs = {mask: out / f"{stem}{SUFFIX[save]}" for mask, stem in stem_of.items()}
     image_of = dict(pairs.values())
-
-    def one(mask: Path) -> None:
-        refine(read_image(image_of[mask]), mask, outputs[mask])
 
     settings: dict[str, str | int | None] = {
         **by,
@@ -93,7 +100,14 @@ def refine_folder(
         "mask_kind": mask_kind,
         "save": save,
     }
-    run_batch(outputs, one, label="refine", settings=settings, inputs=image_of.values())
+    with RefinementTable(out / TABLE, {stem_of[mask]: output for mask, output in outputs.items()}) as table:
+
+        def one(mask: Path) -> None:
+            write, report = refine(read_image(image_of[mask]), mask)
+            table.add(stem_of[mask], report)
+            write(outputs[mask])
+
+        run_batch(outputs, one, label="refine", settings=settings, inputs=image_of.values())
     return list(outputs.values())
 
 
@@ -109,12 +123,14 @@ def _by_refiner(
     classes = len(predictor.model.classes)
     work_size = predictor.model.size if size is None else size
 
-    def refine(image: NDArray[np.uint8], mask: Path, out: Path) -> None:
+    def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
         coarse = read_coarse(mask, num_classes=classes, kind=mask_kind)
         check_same_size(coarse.shape[-2:], image, name=str(mask))
-        write_logits(
-            out, refine_logits(predictor, image, coarse, size=work_size), save=save, palette=label_palette(classes)
-        )
+        start = time.perf_counter()
+        refined = refine_logits(predictor, image, coarse, size=work_size)
+        seconds = time.perf_counter() - start
+        write = partial(write_logits, logits=refined, save=save, palette=label_palette(classes))
+        return write, RefinementReport.of((decide(refined) != decide(coarse)).numpy(), seconds=seconds)
 
     return refine, {"refiner": digest_of(model_file(run)), "size": work_size}
 
@@ -127,11 +143,12 @@ def _by_method(
     if size is not None:
         raise ConfigError(f"size {size} is given beside the method {method}, which works at each image's own size")
 
-    def refine(image: NDArray[np.uint8], mask: Path, out: Path) -> None:
+    def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
         coarse = read_mask_alone(mask, kind=mask_kind)
         check_same_size(coarse.values.shape[-2:], image, name=str(mask))
-        probabilities = coarse.channels(apply_method(coarse.probabilities, image, method=method), name=str(mask))
-        _write(out, probabilities, ignored=coarse.ignored, save=save)
+        refined, report = refine_coarse(coarse, image, method=method)
+        probabilities = coarse.channels(refined, name=str(mask))
+        return partial(_write, probabilities=probabilities, ignored=coarse.ignored, save=save), report
 
     return refine, {"method": method, "version": __version__}  # which may bring other weights
 

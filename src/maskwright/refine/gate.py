@@ -15,6 +15,16 @@ def is_sure(refined: Float32[np.ndarray, "h w"]) -> bool:
     return expected_iou(refined >= 0.5, refined) >= LEAST_EXPECTED_IOU
 
 
+def expected_gain(coarse: Float32[np.ndarray, "h w"], refined: Float32[np.ndarray, "h w"]) -> float:
+    """Return the expected IoU of the refined mask minus that of the coarse one, both by the refined probabilities.
+
+    Args:
+        coarse: foreground probabilities before.
+        refined: foreground probabilities after, which are believed.
+    """
+    return expected_iou(refined >= 0.5, refined) - expected_iou(coarse >= 0.5, refined)
+
+
 def expected_iou(mask: Bool[np.ndarray, "h w"], probabilities: Float32[np.ndarray, "h w"]) -> float:
     """Return Σ p·m / Σ (p + m − p·m): intersection over union with a truth whose pixels are object with probability p.
 

@@ -1,6 +1,7 @@
 """Refinement methods that need no training of one's own, under one signature."""
 
 import difflib
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +14,8 @@ from ..errors import ConfigError
 from .dense_crf import dense_crf
 from .guided import guided_filter
 from .inputs import check_inputs
+from .kinds import CoarseMask
+from .outcome import Refined, RefinementReport
 
 Method: TypeAlias = Callable[
     [Float32[np.ndarray, "c h w"], UInt8[np.ndarray, "h w 3"]],
@@ -33,10 +36,14 @@ def bundled(
     probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
 ) -> Float32[np.ndarray, "c h w"]:
     """Refine with the network that comes with the package, see `refine_bundled`."""
-    from .refiner import refine_bundled  # here, since the libraries of networks take a second to import
+    return _bundled_with_gate(probabilities, image).probabilities
+
+
+def _bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
+    from .refiner import refine_bundled_with_gate  # here, since the libraries of networks take a second to import
 
     check_inputs(probabilities, image)
-    return refine_bundled(probabilities, image)
+    return refine_bundled_with_gate(probabilities, image)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -69,7 +76,7 @@ def method_of(name: str) -> Method:
 
 def apply_method(
     probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, method: str = DEFAULT
-) -> Float32[np.ndarray, "c h w"]:
+) -> Refined:
     """Refine class probabilities by the method of this name.
 
     Args:
@@ -79,11 +86,31 @@ def apply_method(
         method: a name of `METHODS`.
 
     Returns:
-        Probabilities, float32, summing to 1.
+        Probabilities, float32, summing to 1; what the gate says of them where the method has one ("bundled").
 
     Raises:
         ConfigError: an unknown method.
         DataError: probabilities or image of the wrong shape, dtype or range.
     """
     refine = method_of(method)
-    return probabilities if len(probabilities) == 1 else refine(probabilities, image)
+    if len(probabilities) == 1:
+        return Refined(probabilities=probabilities)
+    if refine is bundled:
+        return _bundled_with_gate(probabilities, image)
+    return Refined(probabilities=refine(probabilities, image))
+
+
+def refine_coarse(
+    coarse: CoarseMask, image: UInt8[np.ndarray, "h w 3"], *, method: str = DEFAULT
+) -> tuple[Float32[np.ndarray, "k h w"], RefinementReport]:
+    """Refine a mask of any kind, see `apply_method`, and say what that did.
+
+    Returns:
+        Probabilities of the mask's K channels, as `CoarseMask.restored` and `channels` want them; the report.
+    """
+    start = time.perf_counter()
+    refined = apply_method(coarse.probabilities, image, method=method)
+    seconds = time.perf_counter() - start
+    changed = (refined.probabilities.argmax(0) != coarse.probabilities.argmax(0)) & ~coarse.ignored
+    report = RefinementReport.of(changed, seconds=seconds, gain=refined.gain, kept=refined.kept)
+    return refined.probabilities, report

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dyspn import dyspn
-from .gate import is_sure
+from .gate import expected_gain, is_sure
+from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
 STRIDE = 32
@@ -129,7 +130,12 @@ def bundled_refiner() -> MaskRefiner:
 def refine_bundled(
     probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
 ) -> Float32[np.ndarray, "c h w"]:
-    """Refine class probabilities with the bundled refiner.
+    """Refine class probabilities with the bundled refiner, see `refine_bundled_with_gate`."""
+    return refine_bundled_with_gate(probabilities, image).probabilities
+
+
+def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
+    """Refine class probabilities with the bundled refiner, and say what its gate thinks of them.
 
     Args:
         probabilities: in [0, 1], summing to 1 over the C ≥ 2 classes.
@@ -141,18 +147,21 @@ def refine_bundled(
         that as it came; where that is true of all, the probabilities come back as they are.
     """
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    refined, sure = probabilities.copy(), False
     # Of two classes one says all.
-    for label in (1,) if len(probabilities) == 2 else range(len(probabilities)):
-        if probabilities[label].max() > UNSURE:
-            found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
-            if is_sure(found):
-                refined[label], sure = found, True
-    if not sure:
-        return refined
+    labels = [1] if len(probabilities) == 2 else range(len(probabilities))
+    possible = [label for label in labels if probabilities[label].max() > UNSURE]
+    refined, gains = probabilities.copy(), []
+    for label in possible:
+        found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
+        if is_sure(found):
+            refined[label] = found
+            gains.append(expected_gain(probabilities[label], found))
+    if not gains:
+        return Refined(probabilities=refined, gain=0.0 if possible else None, kept=bool(possible))
     if len(probabilities) == 2:
         refined[0] = 1 - refined[1]
-    return refined / refined.sum(0).clip(np.finfo(np.float32).tiny)
+    refined /= refined.sum(0).clip(np.finfo(np.float32).tiny)
+    return Refined(probabilities=refined, gain=sum(gains) / len(gains))
 
 
 def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
