@@ -3,14 +3,16 @@
     python benchmarks/refiners.py --data pets:DIR --masks MASKS --out refiners.json
     python benchmarks/refiners.py --data folder:DIR --masks MASKS --out refiners.json
     python benchmarks/refiners.py --data folder:DIR --coarsen 8 --out refiners.json
+    python benchmarks/refiners.py --data pets:DIR --border pet --masks MASKS --refiners runs/mine_cspn runs/mine_dyspn
 
 MASKS holds one grey picture of foreground probabilities per image, of its stem and size; without them, the truth is
 averaged over cells of so many pixels and enlarged bilinearly, which works for any number of classes. The images are those
-of the test part, of the validation part where there is no other, or all. Every method gets the same masks; images are
-scored one by one at their own size, and `better` and `worse` are the shares of images whose IoU moved by more than 0.01.
-Where pixels are ignored, as Pet's border, the nearest edge counts as lying among them (`border_share` inf). Intervals are
-bootstrapped over images, of changes paired. Seconds are medians over images on all threads; nothing else should run on the
-machine when they are to be quoted.
+of the test part, of the validation part where there is no other, or all. Every method gets the same masks, and so do runs
+of train-refiner, which work at the size that they learned; images are scored one by one at their own size, and `better` and
+`worse` are the shares of images whose IoU moved by more than 0.01. Where pixels are ignored, as Pet's border (unless
+`--border pet`), the nearest edge counts as lying among them (`border_share` inf). Intervals are bootstrapped over images,
+of changes paired. Seconds are medians over images on all threads; nothing else should run on the machine when they are to
+be quoted.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -30,6 +33,8 @@ from torch.nn import functional as F
 import maskwright
 from maskwright.data.catalog import DataConfig, open_data
 from maskwright.data.io import read_probabilities
+from maskwright.data.pets import Border
+from maskwright.engine.trained import TrainedRefiner
 from maskwright.metrics.bootstrap import bootstrap, change
 from maskwright.metrics.boundary_meter import BoundaryMeter
 from maskwright.refine.dense_crf import dense_crf
@@ -78,11 +83,15 @@ def main() -> None:
     source.add_argument("--masks", type=Path)
     source.add_argument("--coarsen", type=int, metavar="SIDE")
     parser.add_argument("--methods", nargs="+", choices=WAYS, default=list(WAYS), help="besides coarse")
+    parser.add_argument("--refiners", nargs="*", type=Path, default=[], help="runs of train-refiner")
+    parser.add_argument("--border", choices=get_args(Border), default="ignore", help="pets only: what the border is")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
     arguments = parser.parse_args()
     ways = {way: refine for way, refine in WAYS.items() if way in ("coarse", *arguments.methods)}
-    splits = open_data(DataConfig(name=arguments.data, border="ignore", val_fraction=0))
+    # On the CPU like all others, so that the seconds compare.
+    ways |= {str(run): TrainedRefiner(run, device="cpu") for run in arguments.refiners}
+    splits = open_data(DataConfig(name=arguments.data, border=arguments.border, val_fraction=0))
     dataset = next(part for part in (splits.test, splits.val, splits.train) if part is not None)
     meters = {way: BoundaryMeter(dataset.classes, border_share=math.inf) for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -119,6 +128,7 @@ def main() -> None:
         "maskwright": maskwright.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "images": len(seconds["coarse"]),
+        "border": arguments.border,
         "results": found,
     }
     arguments.out.write_text(json.dumps(record, indent=2))

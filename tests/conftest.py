@@ -11,6 +11,7 @@ from hypothesis import settings
 from PIL import Image
 
 from maskwright.data.catalog import DataConfig
+from maskwright.engine import checkpoint
 from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
 from maskwright.engine.train import train_refiner, train_segmenter
 from maskwright.models import ModelConfig
@@ -99,3 +100,25 @@ def refiner_config(trained_run: Path) -> RefinerRunConfig:
 def refined_run(trained_run: Path, refiner_config: RefinerRunConfig) -> Path:
     """The folder of a finished refiner run."""
     return train_refiner(refiner_config, trained_run.with_name("refined"))
+
+
+def with_heads(run: Path, copy: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    """Write the model of a refiner's run again with other heads of its affinity network; return the new folder."""
+    tensors, metadata = checkpoint.load(run / "model.safetensors")
+    heads = {name for name in tensors if ".affinity_net.net.head." in name}
+    assert heads
+    kept = {name: change(value) if name in heads else value for name, value in tensors.items()}
+    checkpoint.save(copy / "model.safetensors", kept, metadata)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def untrained_run(refined_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The refiner run with the head of its affinity network at zero, as before the training."""
+    return with_heads(refined_run, tmp_path_factory.mktemp("untrained") / "run", torch.zeros_like)
+
+
+@pytest.fixture(scope="session")
+def bold_run(refined_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The refiner run with equal weights for all neighbours, which round the corners of hard masks."""
+    return with_heads(refined_run, tmp_path_factory.mktemp("bold") / "run", lambda head: torch.full_like(head, 3.0))

@@ -20,6 +20,7 @@ _HOMES = {
     "maskwright.data.transforms": ("AugmentConfig",),
     "maskwright.engine.config": ("RefinerRunConfig", "SegmenterRunConfig", "TrainConfig"),
     "maskwright.engine.evaluate": ("evaluate_folders", "evaluate_run"),
+    "maskwright.engine.mask": ("refine_mask",),
     "maskwright.engine.predict": ("Predictor", "predict_folder"),
     "maskwright.engine.refine": ("refine_folder",),
     "maskwright.engine.reporting": ("report_runs",),
@@ -30,7 +31,6 @@ _HOMES = {
     "maskwright.models": ("ModelConfig", "Segmenter"),
     "maskwright.refine": ("CSPN", "DySPN", "RefinerConfig"),
     "maskwright.refine.dense_crf": ("CRFParameters", "dense_crf"),
-    "maskwright.refine.mask": ("refine_mask",),
     "maskwright.refine.outcome": ("RefinementReport",),
     "maskwright.types": ("EvaluationResult", "Prediction", "RefinedMask", "Sample"),
 }
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from maskwright.data.transforms import AugmentConfig
     from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
     from maskwright.engine.evaluate import evaluate_folders, evaluate_run
+    from maskwright.engine.mask import refine_mask
     from maskwright.engine.predict import Predictor, predict_folder
     from maskwright.engine.refine import refine_folder
     from maskwright.engine.reporting import report_runs
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from maskwright.models import ModelConfig, Segmenter
     from maskwright.refine import CSPN, DySPN, RefinerConfig
     from maskwright.refine.dense_crf import CRFParameters, dense_crf
-    from maskwright.refine.mask import refine_mask
     from maskwright.refine.outcome import RefinementReport
     from maskwright.types import EvaluationResult, Prediction, RefinedMask, Sample
 

@@ -13,13 +13,13 @@ from PIL import Image
 from folders import names_in
 from maskwright.data.io import read_image, read_logits, read_mask, read_probabilities
 from maskwright.data.naming import IMAGE_SUFFIXES
-from maskwright.engine import checkpoint
+from maskwright.engine.mask import refine_mask
 from maskwright.engine.masks import pair_by_stem, read_coarse, read_mask_alone
 from maskwright.engine.predict import Predictor
-from maskwright.engine.refine import refine_folder, refine_logits
+from maskwright.engine.refine import refine_folder
+from maskwright.engine.trained import TrainedRefiner
 from maskwright.errors import BatchError, ConfigError, DataError
 from maskwright.refine.kinds import guess_kind
-from maskwright.refine.mask import refine_mask
 from maskwright.refine.methods import METHODS
 
 
@@ -32,18 +32,6 @@ def images(squares: Path) -> Path:
 def masks(squares: Path, tmp_path: Path) -> Path:
     """A copy of the test part's masks, 0 and 1."""
     return shutil.copytree(squares / "test" / "masks", tmp_path / "masks")
-
-
-@pytest.fixture(scope="session")
-def untrained_run(refined_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The refiner run with the head of its affinity network at zero, as before the training."""
-    run = tmp_path_factory.mktemp("untrained") / "run"
-    tensors, metadata = checkpoint.load(refined_run / "model.safetensors")
-    heads = {name for name in tensors if ".affinity_net.net.head." in name}
-    assert heads
-    kept = {name: torch.zeros_like(value) if name in heads else value for name, value in tensors.items()}
-    checkpoint.save(run / "model.safetensors", kept, metadata)
-    return run
 
 
 def half_planes() -> np.ndarray:
@@ -168,7 +156,7 @@ def test_a_trained_refiner_changes_the_mask_and_is_what_the_steps_show(refined_r
     predictor = Predictor.load(refined_run)
     image = read_image(images / "test_0.png")
     steps = predictor.steps(image)
-    refined = refine_logits(predictor, image, steps[0], size=0)
+    refined = TrainedRefiner(refined_run, size=0).logits(steps[0], image)
     torch.testing.assert_close(refined, steps[-1], rtol=1e-4, atol=1e-5)
     assert not torch.equal(refined, steps[0])
 
@@ -354,6 +342,7 @@ def test_outputs_of_another_method_are_not_taken_for_finished(
         ({"refiner": Path("run"), "method": "guided"}, r"both refiner and method"),
         ({"method": "gided"}, r"unknown method 'gided'; did you mean guided\?"),
         ({"method": ""}, r"unknown method ''; expected one of bundled, dense_crf, guided, none"),
+        ({"method": "."}, r"method \. is a folder; give the run of a trained refiner as --refiner"),
         ({"method": "guided", "size": 64}, r"size 64 is given beside the method guided"),
     ],
 )

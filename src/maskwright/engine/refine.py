@@ -8,28 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .. import __version__
 from ..data.io import read_image, write_mask
-from ..data.loading import to_float
 from ..data.naming import IMAGE_SUFFIXES
-from ..data.transforms import resize_pair
 from ..errors import ConfigError
 from ..files import atomic_write
 from ..refine.inputs import check_same_size
 from ..refine.kinds import MaskKind, to_logits
-from ..refine.methods import DEFAULT, METHODS, method_of, refine_coarse
-from ..refine.outcome import RefinementReport
+from ..refine.methods import DEFAULT, METHODS, apply_method, method_of
+from ..refine.outcome import RefinementReport, reported
 from ..types import IGNORE_INDEX
 from .batch import digest_of, run_batch
 from .masks import pair_by_stem, read_coarse, read_mask_alone
-from .network import RefinedSegmenter, decide, resize_logits
-from .predict import SUFFIX, Predictor, Save, autocast, label_palette, write_logits
+from .network import decide
+from .predict import SUFFIX, Save, label_palette, write_logits
 from .refinements import TABLE, RefinementTable
 from .run import model_file
+from .trained import TrainedRefiner
 
 Write = Callable[[Path], None]
 """Writes a refined mask, atomically."""
@@ -115,30 +112,27 @@ def _by_refiner(
     run: Path, *, mask_kind: MaskKind, save: Save, size: int | None, device: str
 ) -> tuple[RefineFile, dict[str, str | int]]:
     """Return what refines a file with a trained refiner, and the settings that it depends on."""
-    if size is not None and size < 0:
-        raise ConfigError(f"size must be at least 0, got {size}")
-    predictor = Predictor.load(run, device=device)
-    if not isinstance(predictor.network, RefinedSegmenter):
-        raise ConfigError(f"{run} is a run without a refiner; expected one of train-refiner")
-    classes = len(predictor.model.classes)
-    work_size = predictor.model.size if size is None else size
+    refiner = TrainedRefiner(run, size=size, device=device)
+    classes = len(refiner.classes)
 
     def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
         coarse = read_coarse(mask, num_classes=classes, kind=mask_kind)
         check_same_size(coarse.shape[-2:], image, name=str(mask))
         start = time.perf_counter()
-        refined = refine_logits(predictor, image, coarse, size=work_size)
+        refined = refiner.logits(coarse, image)
         seconds = time.perf_counter() - start
         write = partial(write_logits, logits=refined, save=save, palette=label_palette(classes))
         return write, RefinementReport.of((decide(refined) != decide(coarse)).numpy(), seconds=seconds)
 
-    return refine, {"refiner": digest_of(model_file(run)), "size": work_size}
+    return refine, {"refiner": digest_of(model_file(run)), "size": refiner.size}
 
 
 def _by_method(
     method: str, *, mask_kind: MaskKind, save: Save, size: int | None
 ) -> tuple[RefineFile, dict[str, str | int]]:
     """Return what refines a file by a method, and the settings that it depends on."""
+    if method and method not in METHODS and Path(method).is_dir():
+        raise ConfigError(f"method {method} is a folder; give the run of a trained refiner as --refiner")
     method_of(method)
     if size is not None:
         raise ConfigError(f"size {size} is given beside the method {method}, which works at each image's own size")
@@ -146,7 +140,7 @@ def _by_method(
     def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
         coarse = read_mask_alone(mask, kind=mask_kind)
         check_same_size(coarse.values.shape[-2:], image, name=str(mask))
-        refined, report = refine_coarse(coarse, image, method=method)
+        refined, report = reported(partial(apply_method, coarse.probabilities, image, method=method), coarse)
         probabilities = coarse.channels(refined, name=str(mask))
         return partial(_write, probabilities=probabilities, ignored=coarse.ignored, save=save), report
 
@@ -164,24 +158,3 @@ def _write(path: Path, probabilities: NDArray[np.float32], *, ignored: NDArray[n
     arrays: dict[str, Any] = {save: probabilities.astype(np.float16) if save == "probabilities" else logits}
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
-
-
-def refine_logits(
-    predictor: Predictor, image: NDArray[np.uint8], coarse: Float[Tensor, "c h w"], *, size: int
-) -> Float[Tensor, "c h w"]:
-    """Return refined logits at the image's own size.
-
-    Args:
-        predictor: of a run with a refiner.
-        image: RGB, uint8, (H, W, 3).
-        coarse: logits at the image's size, C = 1 for binary.
-        size: side of the square at which the refiner works, pixels; 0 is the image's own size.
-    """
-    assert isinstance(predictor.network, RefinedSegmenter)
-    small = to_float(resize_pair(torch.from_numpy(image).permute(2, 0, 1), None, size)[0][None])
-    logits = resize_logits(coarse[None], small.shape[-2:])
-    with torch.inference_mode(), autocast(predictor.device, predictor.model.precision):
-        states = predictor.network.refiner(small.to(predictor.device), logits.to(predictor.device), return_steps=True)
-    # What the refiner changed is added to the full-size coarse logits, so where it changes nothing they stay sharp.
-    change = resize_logits((states[-1] - states[0])[0].float().cpu(), image.shape[:2])
-    return coarse + change

@@ -123,7 +123,9 @@ class CoarseMask:
     labels: NDArray[Any]
 
     @classmethod
-    def of(cls, values: NDArray[Any], *, kind: MaskKind = "auto", name: str = "mask") -> "CoarseMask":
+    def of(
+        cls, values: NDArray[Any], *, kind: MaskKind = "auto", num_classes: int | None = None, name: str = "mask"
+    ) -> "CoarseMask":
         """Read the values of a mask.
 
         A label map's label 255 is ignored: such pixels may be any class alike, and keep their label. Hard masks, and
@@ -133,6 +135,7 @@ class CoarseMask:
             values: (H, W) or (1, H, W); or (C, H, W), probabilities or logits of classes. Bool, any integers or floats;
                 integers that are probabilities are uint8 or uint16, where the largest possible value is 1.
             kind: what they mean; "auto" has `guess_kind` tell.
+            num_classes: how many classes there are, where that is known.
             name: of the mask, for messages.
 
         Raises:
@@ -148,7 +151,7 @@ class CoarseMask:
             )
         if not np.isfinite(values).all():
             raise DataError(f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are NaN or infinite")
-        kind = guess_kind(values, name=name) if kind == "auto" else kind
+        kind = guess_kind(values, num_classes=num_classes, name=name) if kind == "auto" else kind
         labels = np.empty(0, values.dtype)
         if kind == "logits":
             probabilities = _from_logits(values, name)
@@ -182,6 +185,41 @@ class CoarseMask:
                 new = np.rint(new * _whole(self.values))
         return np.where(changed, new.reshape(self.values.shape), self.values).astype(self.values.dtype)
 
+    @property
+    def _classes(self) -> NDArray[np.int64]:
+        """The class of each label: of a binary mask 0 and 1, else the label itself."""
+        return (self.labels != 0 if self.kind == "binary" else self.labels).astype(np.int64)
+
+    def of_classes(self, num_classes: int, *, name: str = "mask") -> Float32[np.ndarray, "c h w"]:
+        """Return probabilities of C ≥ 2 classes that are known, those that the mask does not hold included.
+
+        Args:
+            num_classes: C; labels are below it, and soft masks have C channels, or one where C = 2.
+            name: of the mask, for messages.
+
+        Raises:
+            DataError: another number of channels; labels from C on.
+        """
+        if not len(self.labels):
+            if len(self.probabilities) != num_classes:
+                channels = 1 if _is_plane(self.values) else len(self.values)
+                raise DataError(f"{name} has {channels} channel(s); expected {num_classes}, one for each class")
+            return self.probabilities
+        if self._classes[-1] >= num_classes:
+            raise DataError(
+                f"{name} holds label {self._classes[-1]}, expected 0..{num_classes - 1}; a mask of 0 and one other value "
+                "is of the kind `binary`"
+            )
+        own = self._classes[self.probabilities.argmax(0)]
+        return np.where(self.ignored, np.float32(1 / num_classes), hard_probabilities(own, num_classes))
+
+    def own_channels(self, refined: Float32[np.ndarray, "c h w"]) -> Float32[np.ndarray, "k h w"]:
+        """Return refined probabilities of C classes, see `of_classes`, as those of the labels that the mask holds."""
+        if not len(self.labels):
+            return refined
+        own = refined[self._classes]
+        return own / own.sum(0).clip(np.finfo(np.float32).tiny)
+
     def channels(self, refined: Float32[np.ndarray, "k h w"], *, name: str = "mask") -> Float32[np.ndarray, "c h w"]:
         """Return refined probabilities with the label as the index; C = 1 is the foreground, where there are two classes.
 
@@ -194,7 +232,7 @@ class CoarseMask:
         """
         if not len(self.labels):
             return refined[1:] if _is_plane(self.values) else refined
-        labels = (self.labels != 0).astype(np.int64) if self.kind == "binary" else self.labels.astype(np.int64)
+        labels = self._classes
         if labels[-1] >= MOST_LABELS:
             raise DataError(f"{name} holds label {labels[-1]}; expected 0..{MOST_LABELS - 1}, or 255 = ignored")
         channels = np.zeros((max(int(labels[-1]) + 1, 2), *refined.shape[1:]), np.float32)

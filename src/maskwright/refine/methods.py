@@ -1,7 +1,6 @@
 """Refinement methods that need no training of one's own, under one signature."""
 
 import difflib
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -14,8 +13,7 @@ from ..errors import ConfigError
 from .dense_crf import dense_crf
 from .guided import guided_filter
 from .inputs import check_inputs
-from .kinds import CoarseMask
-from .outcome import Refined, RefinementReport
+from .outcome import Refined
 
 Method: TypeAlias = Callable[
     [Float32[np.ndarray, "c h w"], UInt8[np.ndarray, "h w 3"]],
@@ -98,19 +96,3 @@ def apply_method(
     if refine is bundled:
         return _bundled_with_gate(probabilities, image)
     return Refined(probabilities=refine(probabilities, image))
-
-
-def refine_coarse(
-    coarse: CoarseMask, image: UInt8[np.ndarray, "h w 3"], *, method: str = DEFAULT
-) -> tuple[Float32[np.ndarray, "k h w"], RefinementReport]:
-    """Refine a mask of any kind, see `apply_method`, and say what that did.
-
-    Returns:
-        Probabilities of the mask's K channels, as `CoarseMask.restored` and `channels` want them; the report.
-    """
-    start = time.perf_counter()
-    refined = apply_method(coarse.probabilities, image, method=method)
-    seconds = time.perf_counter() - start
-    changed = (refined.probabilities.argmax(0) != coarse.probabilities.argmax(0)) & ~coarse.ignored
-    report = RefinementReport.of(changed, seconds=seconds, gain=refined.gain, kept=refined.kept)
-    return refined.probabilities, report

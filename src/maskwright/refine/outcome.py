@@ -1,9 +1,13 @@
 """What a refinement gives back beside the mask: how much of it changed, what the gate thinks of that, how long it took."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
+
+from .kinds import CoarseMask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,3 +59,15 @@ class RefinementReport:
             kept=kept,
             seconds=seconds,
         )
+
+
+def reported(
+    refine: Callable[[], Refined], coarse: CoarseMask
+) -> tuple[Float32[np.ndarray, "k h w"], RefinementReport]:
+    """Call `refine`, which refines the probabilities of `coarse`; return the new ones and what was done, timed."""
+    start = time.perf_counter()
+    refined = refine()
+    seconds = time.perf_counter() - start
+    changed = (refined.probabilities.argmax(0) != coarse.probabilities.argmax(0)) & ~coarse.ignored
+    report = RefinementReport.of(changed, seconds=seconds, gain=refined.gain, kept=refined.kept)
+    return refined.probabilities, report

@@ -463,7 +463,11 @@ def test_images_that_will_not_do_are_named(image: Any, message: str) -> None:
             lambda: refine_mask(picture(), hard(), method="dense_crv"),
             "unknown method 'dense_crv'; did you mean dense_crf?",
         ),
-        (lambda: refine_mask(picture(), hard(), method="snakes"), "expected one of bundled, dense_crf, guided, none"),
+        (
+            lambda: refine_mask(picture(), hard(), method="snakes"),
+            "guided, none, or the folder of a run of train-refiner",
+        ),
+        (lambda: refine_mask(picture(), hard(), method=""), "unknown method ''"),
         (lambda: refine_mask(picture(), hard() * 0, method="snakes"), "unknown method"),
         (lambda: refine_mask(picture(), hard(), kind="mask"), "unknown kind of mask 'mask'; expected one of auto"),  # type: ignore[arg-type]
     ],

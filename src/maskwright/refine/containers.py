@@ -1,7 +1,7 @@
-"""Refining one mask in memory: NumPy, PIL or PyTorch in, the same out."""
+"""Masks and images in memory as NumPy, PIL or PyTorch have them: to arrays, and masks back into the same container."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
-from .inputs import check_same_size
-from .kinds import CoarseMask, MaskKind
-from .methods import DEFAULT, refine_coarse
-from .outcome import RefinementReport
 
 ImageLike: TypeAlias = NDArray[Any] | Image.Image | Tensor
 MaskLike = TypeVar("MaskLike", NDArray[Any], Image.Image, Tensor)
@@ -23,55 +19,12 @@ _MASK_MODES = ("1", "L", "P", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _WITH_ALPHA = ("LA", "PA", "RGBA", "RGBa")
 
 
-@overload
-def refine_mask(
-    image: ImageLike, mask: MaskLike, *, method: str = ..., kind: MaskKind = ..., report: Literal[False] = ...
-) -> MaskLike: ...
-
-
-@overload
-def refine_mask(
-    image: ImageLike, mask: MaskLike, *, method: str = ..., kind: MaskKind = ..., report: Literal[True]
-) -> tuple[MaskLike, RefinementReport]: ...
-
-
-def refine_mask(
-    image: ImageLike, mask: MaskLike, *, method: str = DEFAULT, kind: MaskKind = "auto", report: bool = False
-) -> MaskLike | tuple[MaskLike, RefinementReport]:
-    """Refine one mask of any tool, without a trained run, and return it in the form in which it came.
-
-    Args:
-        image: NumPy (H, W, 3), uint8; PIL; or PyTorch (3, H, W), uint8. Floats in [0, 1], 16 bits (of which the high byte
-            is read), grey of one channel or none, and a fourth channel as alpha, shown over white, will do too.
-        mask: NumPy array, PIL image of one channel, or PyTorch tensor, of the image's size: binary (bool, or 0 and one
-            other value), a label map (any integers; 255 is ignored and stays), probabilities of the foreground (H, W) or
-            of classes (C, H, W), or logits. Probabilities are floats in [0, 1], or uint8 or uint16 of which the largest
-            possible value is 1. PIL masks with a palette are labels or binary.
-        method: a name of `maskwright.refine.methods.METHODS`: "bundled" (the refiner that comes with the package),
-            "dense_crf", "guided" (filter) or "none".
-        kind: what the mask holds; "auto" looks, see `maskwright.refine.kinds.guess_kind`.
-        report: whether to say what the refinement did, too: changed pixels, estimated gain, time.
-
-    Returns:
-        A new mask of the same container, kind, shape, dtype (PIL: mode and palette; PyTorch: device) and range. A hard
-        mask holds no value that it did not hold, and a mask of a single label comes back as it is. With `report` a pair:
-        this mask and its `RefinementReport`.
+def unpacked(mask: MaskLike) -> tuple[NDArray[Any], Callable[[NDArray[Any]], MaskLike]]:
+    """Return a mask's values as an array, and what makes a mask like it of others.
 
     Raises:
-        ConfigError: an unknown method or kind.
-        DataError: image or mask of a wrong type, shape, size or range; a mask that may be of two kinds.
+        DataError: no mask, or one of several channels.
     """
-    pixels = _rgb(image)
-    values, repacked = _unpacked(mask)
-    coarse = CoarseMask.of(values, kind=kind)
-    check_same_size(values.shape[-2:], pixels)
-    probabilities, done = refine_coarse(coarse, pixels, method=method)
-    refined = repacked(coarse.restored(probabilities))
-    return (refined, done) if report else refined
-
-
-def _unpacked(mask: MaskLike) -> tuple[NDArray[Any], Callable[[NDArray[Any]], MaskLike]]:
-    """Return a mask's values as an array, and what makes a mask like it of others."""
     if isinstance(mask, np.ndarray):
         return mask, lambda values: values
     if isinstance(mask, Tensor):
@@ -99,7 +52,12 @@ def _like(picture: Image.Image, values: NDArray[Any]) -> Image.Image:
     return other
 
 
-def _rgb(image: ImageLike) -> UInt8[np.ndarray, "h w 3"]:
+def rgb(image: ImageLike) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the colours of an image in any of the forms that `refine_mask` takes.
+
+    Raises:
+        DataError: no image, or one of a wrong shape or range.
+    """
     if isinstance(image, Image.Image):
         if not image.mode.startswith(("I", "F")):
             return _shown(image)
