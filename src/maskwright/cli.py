@@ -10,14 +10,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from maskwright.types import EvaluationResult
 
 
@@ -245,7 +243,7 @@ def refine(
 
 
 def evaluate(
-    predictions: Path,
+    predictions: list[Path],
     targets: Path,
     out: Path,
     base: Path | None = None,
@@ -254,38 +252,49 @@ def evaluate(
     num_classes: int | None = None,
     boundary: bool = False,
 ) -> None:
-    """Score a folder of masks against the truth; with --base, say what changed and whether it is more than chance.
+    """Score folders of masks against the truth; of several, say what changed and whether it is more than chance.
 
     Writes metrics.json and report.html. Scores are taken at the masks' own size; 255 is ignored.
 
     Args:
-        predictions: folder of label maps or probabilities.
+        predictions: folders of label maps or probabilities, one or several.
         targets: folder of true label maps with the same stems.
         out: folder of the results.
-        base: folder of the masks before, with the same stems.
+        base: folder of the masks before, with the same stems, that all others are compared with; else it is the first of
+            the predictions.
         images: folder of the images, for display.
         classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
         num_classes: number of classes where there is no classes.yaml.
         boundary: also score the edges of the masks; takes longer.
     """
-    from maskwright.engine.evaluate import change_dict, compare, evaluate_folders, summary
+    from maskwright.engine.evaluate import evaluate_folders, record_of
     from maskwright.engine.reporting import report_folders
     from maskwright.files import write_json
 
     if (out / "config.yaml").exists():
         raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
-    folders = {"predictions": predictions} if base is None else {"base": base, "predictions": predictions}
+    folders = _stages(predictions, base)
     results = {
         name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes, boundary=boundary))
         for name, folder in folders.items()
     }
-    record: dict[str, Any] = {"scores": {name: summary(result) for name, (_, result) in results.items()}}
-    if base is not None:
-        record["change"] = change_dict(compare(results["base"][1], results["predictions"][1]))
-    write_json(out / "metrics.json", record)
+    write_json(out / "metrics.json", record_of({name: result for name, (_, result) in results.items()}))
     page = out / "report.html"
     report_folders(page, results, targets=targets, images=images, classes=classes, commands=[_command_line()])
     _show({name: result for name, (_, result) in results.items()}, page)
+
+
+def _stages(predictions: Sequence[Path], base: Path | None) -> dict[str, Path]:
+    """Name the folders of masks, the base first: one folder of predictions is called so, several by their own names."""
+    folders = {} if base is None else {"base": base}
+    for folder in predictions:
+        name = "predictions" if len(predictions) == 1 else folder.resolve().name
+        if name in folders:
+            raise ConfigError(
+                f"two folders of masks are called {name}; expected different names, by which to tell them apart"
+            )
+        folders[name] = folder
+    return folders
 
 
 def report(runs: list[Path], out: Path = Path("report.html"), title: str = "", boundary: bool = False) -> None:
@@ -319,7 +328,7 @@ SUMMARIES = {
     "train-bundled": "train the refiner that comes with the package",
     "predict": "segment images with a run",
     "refine": "refine the masks of any tool",
-    "evaluate": "score a folder of masks, or two against each other",
+    "evaluate": "score folders of masks, and what changed between them",
     "report": "set runs side by side on one page",
 }
 SHORT = {
@@ -373,6 +382,11 @@ def _run(name: str, arguments: list[str]) -> None:
     if command is report:
         parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the first is the base")
         skip = {"runs"}
+    if command is evaluate:
+        # As many as there are; jsonargparse's own option for a list wants brackets.
+        help_text = "folders of label maps or probabilities; several are set side by side"
+        parser.add_argument("--predictions", nargs="+", type=Path, required=True, help=help_text)
+        skip = {"predictions"}
     if command in (evaluate, report):
         # A switch: jsonargparse's own option for a bool wants a value.
         parser.add_argument("--boundary", action="store_true", help="also score the edges of the masks; takes longer")
@@ -415,67 +429,9 @@ def _command_line() -> str:
 
 
 def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
-    """Print the scores of the stages, and where the page lies."""
-    from rich.console import Console
-    from rich.table import Table
+    from maskwright.report.terminal import show
 
-    from maskwright.metrics import change
-    from maskwright.metrics.boundary_meter import has_boundary
-    from maskwright.metrics.scores import scores
-
-    if not stages:
-        return
-    names = list(stages)
-    base = stages[names[0]]
-    binary = len(base.classes) == 2
-    main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
-    table = Table(title=f"{len(base.names)} images, at their own size")
-    columns = ["", "IoU per image", heading, "Dice", "accuracy"]
-    if len(names) > 1:
-        columns += ["change of IoU per image", "better", "worse"]
-    for column in columns:
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-    for name in names:
-        s = scores(stages[name])
-        row = [
-            name,
-            f"{s.iou_per_image:.4f}",
-            f"{getattr(s, main_score):.4f}",
-            f"{s.dice_dataset:.4f}",
-            f"{s.pixel_accuracy:.4f}",
-        ]
-        if name != names[0]:
-            c = change(base, stages[name])
-            row += [f"{c.interval:+.4f}", f"{c.better:.0%}", f"{c.worse:.0%}"]
-        table.add_row(*row)
-    console = Console()
-    # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
-    wide = console if console.is_terminal else Console(width=120)
-    wide.print(table)
-    if has_boundary(stages.values()):
-        wide.print(_boundary_table(stages))
-    print(f"report: {page}")
-
-
-def _boundary_table(stages: "Mapping[str, EvaluationResult]") -> "Table":
-    import numpy as np
-    from rich.table import Table
-
-    from maskwright.metrics import boundary_meter
-    from maskwright.metrics.bootstrap import bootstrap, change
-    from maskwright.report.tables import BOUNDARY_LABELS
-
-    base = next(iter(stages.values()))
-    table = Table(title="Boundary scores, mean over the images that have one [95 % interval]")
-    for column in ["", "score", "images", "mean", *(["change"] if len(stages) > 1 else [])]:
-        table.add_column(column, justify="left" if column in ("", "score") else "right", no_wrap=True)
-    for name, result in stages.items():
-        table.add_section()
-        for field, label in BOUNDARY_LABELS.items():
-            images = np.isfinite(boundary_meter.boundary_values(result, field)).sum()
-            row = [name, label, str(images), f"{bootstrap(result, field):.4f}"]
-            table.add_row(*row, *([f"{change(base, result, field).interval:+.4f}"] if result is not base else []))
-    return table
+    show(stages, page)
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def test_the_command_writes_numbers_and_a_page(
     assert record["scores"]["predictions"]["iou_per_image"] == pytest.approx(expected)
     assert ("change" in record) == with_base
     if with_base:
-        change = record["change"]["iou_per_image"]
+        change = record["change"]["predictions"]["iou_per_image"]
         assert change["change"] == pytest.approx(expected - record["scores"]["base"]["iou_per_image"])
         assert change["low"] <= change["change"] <= change["high"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -308,7 +308,7 @@ def test_the_command_scores_boundaries_where_asked(
     assert "Trimap IoU, 0.5 %" in output
     if with_base:
         expected_change = change(results["base"], results["predictions"], "mean_boundary_accuracy").interval
-        stored = record["change"]["mean_boundary_accuracy"]
+        stored = record["change"]["predictions"]["mean_boundary_accuracy"]
         assert stored["change"] == pytest.approx(expected_change.value)
         assert (stored["low"], stored["high"]) == pytest.approx((expected_change.low, expected_change.high))
         assert f"{expected_change:+.4f}" in output
@@ -320,6 +320,26 @@ def test_without_the_switch_no_boundary_is_scored(tmp_path: Path, monkeypatch: p
     options = ["--predictions", str(truth), "--base", str(truth), "--targets", str(truth)]
     assert main(["evaluate", *options, "--out", str(tmp_path / "out")]) == 0
     record = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert set(record["change"]) == {"iou_per_image", "iou_dataset"}
+    assert set(record["change"]["predictions"]) == {"iou_per_image", "iou_dataset"}
     assert "boundary" not in record["scores"]["predictions"]
     assert "At the edge" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_several_folders_are_set_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = write(tmp_path / "truth", {f"{i}.png": square(4 + i) for i in range(3)})
+    folders = [write(tmp_path / f"by {side}", {f"{i}.png": square(side + i) for i in range(3)}) for side in (2, 3, 5)]
+    options = ["--targets", str(truth), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", "--predictions", *map(str, folders[1:]), "--base", str(folders[0]), *options]) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(record["scores"]) == {"base", "by 3", "by 5"} and set(record["change"]) == {"by 3", "by 5"}
+    output = capsys.readouterr().out
+    for folder in folders[1:]:
+        expected = compare(evaluate_folders(folders[0], truth), evaluate_folders(folder, truth))["iou_per_image"]
+        assert record["change"][folder.name]["iou_per_image"]["change"] == pytest.approx(expected.interval.value)
+        assert f"{expected.interval:+.4f}" in output
+    # Without a base the first is it.
+    assert main(["evaluate", "--predictions", *map(str, folders), *options]) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(record["change"]) == {"by 3", "by 5"}
+    assert main(["evaluate", "--predictions", str(folders[0]), str(folders[0]), *options]) == 2
+    assert "two folders of masks are called by 2" in capsys.readouterr().err

@@ -168,6 +168,15 @@ def read_prediction(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "h w"]
     return decide(read_coarse(path, num_classes=num_classes, kind="auto")).numpy().astype(np.uint8)
 
 
+def record_of(results: Mapping[str, EvaluationResult]) -> dict[str, Any]:
+    """Return the scores of all stages as JSON, and the change from the first one to each of the others."""
+    base, *others = results
+    record: dict[str, Any] = {"scores": {name: summary(result) for name, result in results.items()}}
+    if others:
+        record["change"] = {name: change_dict(compare(results[base], results[name])) for name in others}
+    return record
+
+
 def summary(result: EvaluationResult) -> dict[str, Any]:
     """Return every score of a result with its definition-free name, and the intervals of the headline scores.
 

@@ -1,0 +1,64 @@
+"""The scores on a terminal, as tables; what the page shows in full."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from maskwright.metrics.bootstrap import bootstrap, change
+from maskwright.metrics.boundary_meter import boundary_values, has_boundary
+from maskwright.metrics.scores import scores
+from maskwright.report.tables import BOUNDARY_LABELS
+from maskwright.types import EvaluationResult
+
+
+def show(stages: Mapping[str, EvaluationResult], page: Path) -> None:
+    """Print the scores of the stages, the first of which is the base, and where the page lies."""
+    if not stages:
+        return
+    names = list(stages)
+    base = stages[names[0]]
+    binary = len(base.classes) == 2
+    main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
+    table = Table(title=f"{len(base.names)} images, at their own size")
+    columns = ["", "IoU per image", heading, "Dice", "accuracy"]
+    if len(names) > 1:
+        columns += ["change of IoU per image", "better", "worse"]
+    for column in columns:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for name in names:
+        s = scores(stages[name])
+        row = [
+            name,
+            f"{s.iou_per_image:.4f}",
+            f"{getattr(s, main_score):.4f}",
+            f"{s.dice_dataset:.4f}",
+            f"{s.pixel_accuracy:.4f}",
+        ]
+        if name != names[0]:
+            c = change(base, stages[name])
+            row += [f"{c.interval:+.4f}", f"{c.better:.0%}", f"{c.worse:.0%}"]
+        table.add_row(*row)
+    console = Console()
+    # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
+    wide = console if console.is_terminal else Console(width=120)
+    wide.print(table)
+    if has_boundary(stages.values()):
+        wide.print(_boundary_table(stages))
+    print(f"report: {page}")
+
+
+def _boundary_table(stages: Mapping[str, EvaluationResult]) -> Table:
+    base = next(iter(stages.values()))
+    table = Table(title="Boundary scores, mean over the images that have one [95 % interval]")
+    for column in ["", "score", "images", "mean", *(["change"] if len(stages) > 1 else [])]:
+        table.add_column(column, justify="left" if column in ("", "score") else "right", no_wrap=True)
+    for name, result in stages.items():
+        table.add_section()
+        for field, label in BOUNDARY_LABELS.items():
+            images = np.isfinite(boundary_values(result, field)).sum()
+            row = [name, label, str(images), f"{bootstrap(result, field):.4f}"]
+            table.add_row(*row, *([f"{change(base, result, field).interval:+.4f}"] if result is not base else []))
+    return table
