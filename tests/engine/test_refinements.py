@@ -67,8 +67,8 @@ def test_the_gate_is_in_the_rows_and_in_the_summary(
     images: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(masks / "test_2.png")  # nothing to refine, nothing to refuse
-    for bound, kept in ((0.0, False), (1.1, True)):
-        monkeypatch.setattr(gate, "LEAST_EXPECTED_IOU", bound)
+    for bound, kept in ((2.0, False), (-1.0, True)):
+        monkeypatch.setattr(gate, "LARGEST_ERROR", bound)
         out = tmp_path / f"bound {bound}"
         assert main(["refine", "--images", str(images), "--masks", str(masks), "--out", str(out)]) == 0
         rows = read_refinements(out / TABLE)

@@ -1,28 +1,32 @@
-"""Do no harm: a refined mask is taken only where the refiner is sure of it."""
+"""Do no harm: a refined mask is taken only where the refiner expects it to be clearly less wrong than the mask that came.
+
+The bound is on a ratio, so that it means the same for one large object and for many small ones, of which a smaller IoU is
+to be expected.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-LEAST_EXPECTED_IOU = 0.85
-"""Refined masks of which less is expected are not taken. On masks that the refiner harms it is unsure: docs/refiner.md."""
+LARGEST_ERROR = 0.85
+"""Refined masks of which a larger share of the error, 1 − expected IoU, remains are not taken. Choice: docs/refiner.md."""
 
 UNLIKELY = 0.05
 """Smaller probabilities count as 0: over all of a large picture they would add up to more than a small object."""
 
 
-def is_sure(refined: Float32[np.ndarray, "h w"]) -> bool:
-    """Whether to take refined foreground probabilities, as far as they themselves tell."""
-    return expected_iou(refined >= 0.5, refined) >= LEAST_EXPECTED_IOU
+def is_sure(before: float, after: float) -> bool:
+    """Whether to take a mask whose expected IoU is `after` in place of one whose expected IoU is `before`."""
+    return 1 - after <= LARGEST_ERROR * (1 - before)
 
 
-def expected_gain(coarse: Float32[np.ndarray, "h w"], refined: Float32[np.ndarray, "h w"]) -> float:
-    """Return the expected IoU of the refined mask minus that of the coarse one, both by the refined probabilities.
+def expected_ious(coarse: Float32[np.ndarray, "h w"], refined: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
+    """Return the expected IoU of the mask before and after, both by the refined probabilities, which are believed.
 
     Args:
         coarse: foreground probabilities before.
-        refined: foreground probabilities after, which are believed.
+        refined: foreground probabilities after.
     """
-    return expected_iou(refined >= 0.5, refined) - expected_iou(coarse >= 0.5, refined)
+    return expected_iou(coarse >= 0.5, refined), expected_iou(refined >= 0.5, refined)
 
 
 def expected_iou(mask: Bool[np.ndarray, "h w"], probabilities: Float32[np.ndarray, "h w"]) -> float:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dyspn import dyspn
-from .gate import expected_gain, is_sure
+from .gate import expected_ious, is_sure
 from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
@@ -143,7 +143,7 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
 
     Returns:
         Probabilities, float32, summing to 1. Of more than two classes each is refined against the rest, and the results
-        are brought to sum 1. A class that no pixel may have, or of whose refined form the gate is not sure, goes into
+        are brought to sum 1. A class that no pixel may have, or whose refined form the gate does not take, goes into
         that as it came; where that is true of all, the probabilities come back as they are.
     """
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
@@ -153,9 +153,10 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     refined, gains = probabilities.copy(), []
     for label in possible:
         found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
-        if is_sure(found):
+        before, after = expected_ious(probabilities[label], found)
+        if is_sure(before, after):
             refined[label] = found
-            gains.append(expected_gain(probabilities[label], found))
+            gains.append(after - before)
     if not gains:
         return Refined(probabilities=refined, gain=0.0 if possible else None, kept=bool(possible))
     if len(probabilities) == 2:
