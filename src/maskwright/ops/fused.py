@@ -66,16 +66,7 @@ def cspn_states(logits: Tensor, affinity: Tensor, steps: int, mode: int) -> Tens
         steps: number of steps T.
         mode: a `Mode`.
     """
-    with kernel_threads():
-        cpu, around = _kernels(), _neighbourhood(affinity)
-        g = _array(affinity)
-        scale, _, _, signed = cpu.ring_sums(g, *around, int(mode))
-        rest = 1 - signed.sum(1)
-        states, padded = _states(logits, steps), _padded(logits, around)
-        for t in range(steps):
-            cpu.pad(padded, states[t])
-            cpu.cspn_step(states[t + 1], padded, states[0], g, scale, rest, around.offsets)
-    return torch.from_numpy(states)
+    return _states(logits, affinity, None, steps, mode, 0.0)
 
 
 @cspn_states.register_fake
@@ -85,17 +76,8 @@ def _(logits: Tensor, affinity: Tensor, steps: int, mode: int) -> Tensor:
 
 @torch.library.custom_op("maskwright::cspn_backward", mutates_args=(), device_types="cpu")
 def _cspn_backward(grad_states: Tensor, states: Tensor, affinity: Tensor, mode: int) -> tuple[Tensor, Tensor]:
-    with kernel_threads():
-        cpu, around = _kernels(), _neighbourhood(affinity)
-        g = _array(affinity)
-        scale, total, _, signed = cpu.ring_sums(g, *around, int(mode))
-        rest = 1 - signed.sum(1)
-        grads, h = np.array(_array(grad_states), order="C"), _array(states)
-        for t in reversed(range(len(h) - 1)):
-            cpu.cspn_step_backward(grads[t], grads[t + 1], g, scale, around.offsets)
-        for_affinity = cpu.cspn_affinity_gradient(grads, h, g, scale, total, around.offsets, mode)
-    for_logits = grads[0] + rest[:, None] * grads[1:].sum(0)
-    return torch.from_numpy(for_logits), torch.from_numpy(for_affinity)
+    for_logits, for_affinity, _ = _backward(grad_states, states, affinity, None, mode, 0.0)
+    return for_logits, for_affinity
 
 
 @_cspn_backward.register_fake
@@ -120,7 +102,7 @@ cspn_states.register_autograd(_cspn_autograd, setup_context=_cspn_setup)
 def dyspn_states(
     logits: Tensor,
     affinity: Tensor,
-    gate: Tensor,
+    attention: Tensor,
     smallest_centre: float,
 ) -> Tensor:
     """Return all states of DySPN, (T + 1, N, C, H, W).
@@ -129,73 +111,48 @@ def dyspn_states(
         logits: h0, (N, C, H, W).
         affinity: signed weights before the division by their sum, (N, K·K − 1, H, W), of a dtype that
             `runs` knows.
-        gate: attention after the sigmoid, (N, T, R + 1, H, W): per step the rings, outermost first, and the centre.
+        attention: before the sigmoid, (N, T, R + 1, H, W): per step the rings, outermost first, and the centre.
         smallest_centre: the centre's weight is at least this.
     """
-    with kernel_threads():
-        cpu, around, pi = _kernels(), _neighbourhood(affinity), _array(gate)
-        w = _array(affinity)
-        scale, _, magnitude, signed = cpu.ring_sums(w, *around, int(Mode.BOUNDED))
-        states, padded = _states(logits, pi.shape[1]), _padded(logits, around)
-        smallest = w.dtype.type(smallest_centre)
-        for t in range(pi.shape[1]):
-            cpu.pad(padded, states[t])
-            weights = cpu.dyspn_weights(t, pi, scale, magnitude, signed, smallest)
-            cpu.dyspn_step(states[t + 1], t, padded, states[0], w, pi, *weights, scale, *around)
-    return torch.from_numpy(states)
+    return _states(logits, affinity, attention, attention.shape[1], Mode.BOUNDED, smallest_centre)
 
 
 @dyspn_states.register_fake
-def _(logits: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float) -> Tensor:
-    return logits.new_empty((gate.shape[1] + 1, *logits.shape))
+def _(logits: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float) -> Tensor:
+    return logits.new_empty((attention.shape[1] + 1, *logits.shape))
 
 
 @torch.library.custom_op("maskwright::dyspn_backward", mutates_args=(), device_types="cpu")
 def _dyspn_backward(
-    grad_states: Tensor, states: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float
+    grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    with kernel_threads():
-        cpu, around, pi, h = _kernels(), _neighbourhood(affinity), _array(gate), _array(states)
-        w = _array(affinity)
-        scale, _, magnitude, signed = cpu.ring_sums(w, *around, int(Mode.BOUNDED))
-        grads, padded = np.array(_array(grad_states), order="C"), _padded(states[0], around)
-        for_logits, for_gate = np.zeros_like(grads[0]), np.zeros_like(pi)
-        smallest = w.dtype.type(smallest_centre)
-        for t in reversed(range(pi.shape[1])):
-            centre, below, anchored = cpu.dyspn_weights(t, pi, scale, magnitude, signed, smallest)
-            q = grads[t + 1]
-            q /= below[:, None]
-            grads[t] += centre[:, None] * q
-            for_logits += anchored[:, None] * q
-            cpu.dyspn_step_backward(grads[t], t, q, w, pi, scale, *around)
-            cpu.pad(padded, h[t])
-            sums = (scale, magnitude, signed)
-            cpu.dyspn_gate_gradient(for_gate, t, q, h[t + 1], padded, h[0], w, pi, *sums, *around, smallest)
-        for_affinity = cpu.dyspn_affinity_gradient(grads[1:], h, w, pi, scale, *around, smallest)
-        for_logits += grads[0]
-    return torch.from_numpy(for_logits), torch.from_numpy(for_affinity), torch.from_numpy(for_gate)
+    for_logits, for_affinity, for_attention = _backward(
+        grad_states, states, affinity, attention, Mode.BOUNDED, smallest_centre
+    )
+    assert for_attention is not None
+    return for_logits, for_affinity, for_attention
 
 
 @_dyspn_backward.register_fake
 def _(
-    grad_states: Tensor, states: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float
+    grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     contiguous = torch.contiguous_format
     return (
         states.new_empty(states.shape[1:]),
         torch.empty_like(affinity, memory_format=contiguous),
-        torch.empty_like(gate, memory_format=contiguous),
+        torch.empty_like(attention, memory_format=contiguous),
     )
 
 
 def _dyspn_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, affinity, gate, ctx.smallest_centre = inputs
-    ctx.save_for_backward(affinity, gate, output)
+    _, affinity, attention, ctx.smallest_centre = inputs
+    ctx.save_for_backward(affinity, attention, output)
 
 
 def _dyspn_autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    affinity, gate, states = ctx.saved_tensors
-    return *_dyspn_backward(grad, states, affinity, gate, ctx.smallest_centre), None
+    affinity, attention, states = ctx.saved_tensors
+    return *_dyspn_backward(grad, states, affinity, attention, ctx.smallest_centre), None
 
 
 dyspn_states.register_autograd(_dyspn_autograd, setup_context=_dyspn_setup)
@@ -225,7 +182,7 @@ def _kernels() -> Any:
     return propagation_cpu
 
 
-class _Neighbourhood(NamedTuple):
+class Neighbourhood(NamedTuple):
     """Neighbours' channels ring by ring, outermost first; where each ring begins; offset of each channel (K·K − 1, 2)."""
 
     order: NDArray[np.int64]
@@ -233,28 +190,69 @@ class _Neighbourhood(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-def _neighbourhood(affinity: Tensor) -> _Neighbourhood:
+def _neighbourhood(affinity: Tensor, *, by_rings: bool) -> Neighbourhood:
     kernel_size = math.isqrt(affinity.shape[1] + 1)
-    rings = ring_offsets(kernel_size)
-    return _Neighbourhood(
+    rings = ring_offsets(kernel_size) if by_rings else (tuple(range(affinity.shape[1])),)
+    return Neighbourhood(
         order=np.concatenate([np.array(ring, np.int64) for ring in rings]),
         rings=np.cumsum([0, *(len(ring) for ring in rings)], dtype=np.int64),
         offsets=np.array(neighbour_offsets(kernel_size), np.int64),
     )
 
 
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().contiguous().numpy()
-
-
-def _states(logits: Tensor, steps: int) -> Array:
-    states = np.empty((steps + 1, *logits.shape), _array(logits[:0]).dtype)
-    states[0] = _array(logits)
+def _states(
+    logits: Tensor, affinity: Tensor, attention: Tensor | None, steps: int, mode: int, smallest_centre: float
+) -> Tensor:
+    states = logits.new_empty((steps + 1, *logits.shape))
+    states[0] = logits
+    inputs = _inputs(affinity, attention, mode, smallest_centre)
+    with kernel_threads() as threads:
+        _kernels().propagate(states.numpy(), *inputs, *_share(logits, affinity, steps, threads))
     return states
 
 
-def _padded(state: Tensor, around: _Neighbourhood) -> Array:
-    """Return zeros for a state (N, C, H, W) and a border as wide as the neighbourhood reaches."""
-    border = 2 * (len(around.rings) - 1)
-    *front, height, width = state.shape
-    return np.zeros((*front, height + border, width + border), _array(state[:0]).dtype)
+def _backward(
+    grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    contiguous = torch.contiguous_format
+    grads = grad_states.clone(memory_format=contiguous)
+    for_logits, for_affinity = torch.empty_like(grads[0]), torch.empty_like(affinity, memory_format=contiguous)
+    for_attention = None if attention is None else torch.empty_like(attention, memory_format=contiguous)
+    inputs = _inputs(affinity, attention, mode, smallest_centre)
+    with kernel_threads() as threads:
+        together, bands = _share(for_logits, affinity, len(states) - 1, threads)
+        _kernels().propagate_back(grads.numpy(), *inputs, together, bands)
+        results = (for_logits.numpy(), for_affinity.numpy(), None if for_attention is None else for_attention.numpy())
+        bands = _jobs_per_image(len(affinity), threads)
+        _kernels().differentiate(*results, grads.numpy(), _array(states), *inputs, bands)
+    return for_logits, for_affinity, for_attention
+
+
+def _inputs(affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float) -> tuple[Any, ...]:
+    """Return what all kernels take."""
+    w = _array(affinity)
+    around = _neighbourhood(affinity, by_rings=attention is not None)
+    return w, None if attention is None else _array(attention), around, int(mode), w.dtype.type(smallest_centre)
+
+
+def _share(state: Tensor, affinity: Tensor, steps: int, threads: int) -> tuple[int, int]:
+    """Return how many steps a sweep makes, and into how many bands of rows an image is divided.
+
+    A sweep of i steps needs bands of 2 · R · (i − 1) rows. Where that makes too few of them for the threads, it makes
+    fewer steps, and the affinities are read once per sweep.
+    """
+    height, reach = state.shape[-2], math.isqrt(affinity.shape[1] + 1) // 2 * 2
+    wanted = min(_jobs_per_image(len(state), threads), max(height // (reach + 1), 1))
+    together = max(steps, 1)
+    while together > 1 and wanted * reach * (together - 1) > height:
+        together -= 1
+    return together, wanted
+
+
+def _jobs_per_image(images: int, threads: int) -> int:
+    """Return into how many jobs an image is divided so that all threads have as much to do."""
+    return 1 if images >= 4 * threads else threads // math.gcd(images, threads)
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().contiguous().numpy()

@@ -1,304 +1,589 @@
-"""CSPN and DySPN on the CPU: nothing is unfolded, each affinity is read once per step, weights are never stored.
+"""CSPN and DySPN on the CPU: all steps in one sweep over the image, affinities read from memory once, nothing unfolded.
 
-All loops run over whole rows from 0 on, which the compiler vectorises, and over rows in parallel. Each output element is
-summed by one thread in a fixed order: results do not depend on the number of threads. Arrays are C-contiguous, all
-float32 or all float64. N images, C classes, T steps, K·K − 1 neighbours, R = K // 2 rings:
+A job sweeps over rows of one image. At each row it normalises the affinities into a small buffer that stays in the cache,
+then computes one row of every step: step i lags R rows behind step i − 1, whose rows are then all there. Rows are shared
+among jobs as `_first_rows` and `_between` say; each row of each step is computed once, by the same arithmetic whatever
+the jobs, so results do not depend on the number of threads. Arrays are C-contiguous, all float32 or all float64. N
+images, C classes, T steps, K·K − 1 neighbours, R = K // 2:
 
-    affinity (N, K·K − 1, H, W)     raw, in raster order without the centre
-    state, new, grad (N, C, H, W)   `padded` ones have a border of R zeros: a neighbour outside adds nothing
-    gate (N, T, R + 1, H, W)        attention after the sigmoid: rings from the outermost, then the centre
-    scale (N, H, W)                 what the affinities of a pixel are multiplied with, so that Σ|w| ≤ 1
-    order, rings                    neighbours ring by ring, and where each ring begins; CSPN has one ring of all
+    affinity (N, K·K − 1, H, W)         raw, in raster order without the centre
+    attention (N, T, R + 1, H, W)       DySPN's before the sigmoid: rings from the outermost, then the centre; None: CSPN
+    states, grads (T + 1, N, C, H, W)   h0 first
+    around                              `fused.Neighbourhood`: neighbours ring by ring; CSPN has one ring of all
+    scale                               what the affinities of a pixel are multiplied with, so that Σ|w| ≤ 1
 
 The backward passes need the states alone. With q_t the gradient of step t + 1, divided by the step's denominator for DySPN,
 
-    CSPN    dL/dw_k(i) = Σ_t q_t(i) · (h_t(i + k) − h0(i))
-    DySPN   dL/dw_k(i) = Σ_t π_r(i) q_t(i) · (h_t(i + k) − h0(i) + sign(w_k(i)) · (h0(i) − h_{t+1}(i)))
+    dL/dw_k(i) = Σ_t π_r(i) q_t(i) · (h_t(i + k) − h0(i) + sign(w_k(i)) · (h0(i) − h_{t+1}(i))),
+
+for CSPN without π, and the last term only where the affinities were divided.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit, prange
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
 
 GIVEN, BOUNDED, SIGNED = 0, 1, 2
 """`fused.Mode`, as constants that numba compiles in."""
 
-KERNEL = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
+TOGETHER = 8
+"""Products added up in registers at a time. Rings have multiples of eight neighbours."""
+
+LANES = 16
+"""Rows of buffers are multiples of this long, so that loops over them have no rest."""
+
+CACHE_LINE = 64
+"""Bytes."""
+
+AHEAD = 4
+"""So many neighbours ahead affinities are asked for: rows of planes are too short for the processor to foresee."""
+
+KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def _read_only(module: Any) -> Any:
+    """LLVM metadata for what `_load` reads and `_store` does not write: without it loops of many rows stay scalar."""
+    domain = module.add_metadata([ir.MetaDataString(module, "rows")])
+    return module.add_metadata([module.add_metadata([ir.MetaDataString(module, "read only"), domain])])
+
+
+@intrinsic
+def _load(typing, array, index):  # type: ignore[no-untyped-def]
+    """Return array[index] of a flat array that no `_store` nearby writes to; index is unsigned."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        value = builder.load(builder.gep(data, [arguments[1]]))
+        value.set_metadata("alias.scope", _read_only(builder.module))
+        return value
+
+    return array.dtype(array, types.uintp), generate
+
+
+@intrinsic
+def _store(typing, array, index, value):  # type: ignore[no-untyped-def]
+    """Write array[index] of a flat array that no `_load` nearby reads; index is unsigned."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store(arguments[2], builder.gep(data, [arguments[1]])).set_metadata(
+            "noalias", _read_only(builder.module)
+        )
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp, array.dtype), generate
+
+
+@intrinsic
+def _prefetch(typing, array, index):  # type: ignore[no-untyped-def]
+    """Ask for array[index] of a flat array ahead of its use."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        builder.call(
+            builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind),
+            [address, number(0), number(3), number(1)],
+        )
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp), generate
 
 
 @njit(inline="always")
-def _inside(width, dx):  # type: ignore[no-untyped-def]
-    """Columns whose neighbour at `dx` lies inside the image: from, to."""
-    return max(0, -dx), min(width, width - dx)
+def _columns(count):  # type: ignore[no-untyped-def]
+    """Return the range of an unsigned index, for which numba leaves out the test whether it counts from the end."""
+    return range(np.uint64(count))
 
 
 @njit(**KERNEL)
-def pad(padded, state):  # type: ignore[no-untyped-def]
-    """Copy `state` into the middle of `padded`, whose border stays as it is."""
-    images, channels, height, width = state.shape
-    radius = (padded.shape[3] - width) // 2
-    for job in prange(images * channels * height):
-        n, c, y = job // (channels * height), job // height % channels, job % height
-        padded[n, c, y + radius, radius : radius + width] = state[n, c, y]
+def _prefetch_row(array, at, count):  # type: ignore[no-untyped-def]
+    """Ask for `count` elements from `at` on."""
+    for x in range(np.uint64(at), np.uint64(at + count), np.uint64(CACHE_LINE // array.itemsize)):
+        _prefetch(array, x)
 
 
 @njit(**KERNEL)
-def ring_sums(affinity, order, rings, offsets, mode):  # type: ignore[no-untyped-def]
-    """Return scale and Σ|g|, (N, H, W), then Σ|w| and Σ w of each ring, (N, R, H, W), all over neighbours inside."""
-    images, _, height, width = affinity.shape
-    magnitude = np.empty((images, len(rings) - 1, height, width), affinity.dtype)
-    signed = np.empty_like(magnitude)
-    scale, total = np.empty((images, height, width), affinity.dtype), np.empty((images, height, width), affinity.dtype)
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        absolute, plain = np.empty(width, affinity.dtype), np.empty(width, affinity.dtype)
-        everything = np.zeros(width, affinity.dtype)
-        for r in range(len(rings) - 1):
-            absolute[:], plain[:] = 0, 0
-            for position in range(rings[r], rings[r + 1]):
-                dy, dx = offsets[order[position], 0], offsets[order[position], 1]
-                if 0 <= y + dy < height:
-                    first, last = _inside(width, dx)
-                    w, a, p = affinity[n, order[position], y, first:last], absolute[first:last], plain[first:last]
-                    for x in range(len(w)):
-                        a[x] += abs(w[x])
-                        p[x] += w[x]
-            magnitude[n, r, y], signed[n, r, y] = absolute, plain
-            everything += absolute
-        for x in range(width):
-            divided = (mode == BOUNDED and everything[x] > 1) or (mode == SIGNED and everything[x] > 0)
-            total[n, y, x] = everything[x]
-            scale[n, y, x] = 1 / everything[x] if divided else 1
-            # A sum that overflows gives a scale of 0, hence weights of 0; 0 · ∞ is not a number.
-            for r in range(len(rings) - 1):
-                magnitude[n, r, y, x] = magnitude[n, r, y, x] * scale[n, y, x] if scale[n, y, x] > 0 else 0
-                signed[n, r, y, x] = signed[n, r, y, x] * scale[n, y, x] if scale[n, y, x] > 0 else 0
-    return scale, total, magnitude, signed
+def _copy(out, to, source, at, count):  # type: ignore[no-untyped-def]
+    """Write `count` elements of `source` from `at` on to those of `out` from `to` on."""
+    o, s = np.uint64(to), np.uint64(at)
+    for x in _columns(count):
+        _store(out, o + x, _load(source, s + x))
 
 
 @njit(**KERNEL)
-def cspn_step(new, padded, coarse, affinity, scale, rest, offsets):  # type: ignore[no-untyped-def]
-    """Write Σ w·h + rest·h0, the next state, to `new`; rest (N, H, W) is 1 − Σ w."""
-    images, channels, height, width = new.shape
-    radius = (padded.shape[3] - width) // 2
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        factor, left = scale[n, y], rest[n, y]
-        gathered = np.empty(width, affinity.dtype)
-        for c in range(channels):
-            gathered[:] = 0
-            for k in range(len(offsets)):
-                dy, dx = offsets[k, 0], offsets[k, 1]
-                w = affinity[n, k, y]
-                h = padded[n, c, y + radius + dy, radius + dx : radius + dx + width]
-                for x in range(width):
-                    gathered[x] += w[x] * factor[x] * h[x]
-            out, anchor = new[n, c, y], coarse[n, c, y]
-            for x in range(width):
-                out[x] = gathered[x] + left[x] * anchor[x]
+def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, last, shift):  # type: ignore[no-untyped-def]
+    """Add to out[x], for p from `first` to `last`, gate[gate_at + x] · left[left_at[p] + x] · right[right_at[p] + shift + x]."""
+    g = np.uint64(gate_at)
+    for p in range(first, last, TOGETHER):
+        a0, b0 = np.uint64(left_at[p]), np.uint64(right_at[p] + shift)
+        a1, b1 = np.uint64(left_at[p + 1]), np.uint64(right_at[p + 1] + shift)
+        a2, b2 = np.uint64(left_at[p + 2]), np.uint64(right_at[p + 2] + shift)
+        a3, b3 = np.uint64(left_at[p + 3]), np.uint64(right_at[p + 3] + shift)
+        a4, b4 = np.uint64(left_at[p + 4]), np.uint64(right_at[p + 4] + shift)
+        a5, b5 = np.uint64(left_at[p + 5]), np.uint64(right_at[p + 5] + shift)
+        a6, b6 = np.uint64(left_at[p + 6]), np.uint64(right_at[p + 6] + shift)
+        a7, b7 = np.uint64(left_at[p + 7]), np.uint64(right_at[p + 7] + shift)
+        for x in _columns(len(out)):
+            total = _load(left, a0 + x) * _load(right, b0 + x)
+            total += _load(left, a1 + x) * _load(right, b1 + x)
+            total += _load(left, a2 + x) * _load(right, b2 + x)
+            total += _load(left, a3 + x) * _load(right, b3 + x)
+            total += _load(left, a4 + x) * _load(right, b4 + x)
+            total += _load(left, a5 + x) * _load(right, b5 + x)
+            total += _load(left, a6 + x) * _load(right, b6 + x)
+            total += _load(left, a7 + x) * _load(right, b7 + x)
+            _store(out, x, out[x] + _load(gate, g + x) * total)
 
 
 @njit(**KERNEL)
-def cspn_step_backward(grad, grad_new, affinity, scale, offsets):  # type: ignore[no-untyped-def]
-    """Add to `grad`, of a state, what flows back from `grad_new`, of the next one."""
-    images, channels, height, width = grad.shape
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        for c in range(channels):
-            for k in range(len(offsets)):
-                dy, dx = offsets[k, 0], offsets[k, 1]
-                if 0 <= y - dy < height:
-                    first, last = _inside(width, -dx)
-                    out = grad[n, c, y, first:last]
-                    w, factor = affinity[n, k, y - dy, first - dx : last - dx], scale[n, y - dy, first - dx : last - dx]
-                    q = grad_new[n, c, y - dy, first - dx : last - dx]
-                    for x in range(len(out)):
-                        out[x] += w[x] * factor[x] * q[x]
+def _add_magnitudes(absolute, plain, at, weights, first, stride, count):  # type: ignore[no-untyped-def]
+    """Add eight rows of `weights` from `first` on, `stride` apart, to `plain` and their magnitudes to `absolute`."""
+    to, a, b = np.uint64(at), np.uint64(first), np.uint64(stride)
+    for x in _columns(count):
+        w0, w1, w2, w3 = _load(weights, a + x), _load(weights, a + b + x), _load(weights, a + 2 * b + x), _load(weights, a + 3 * b + x)
+        c = a + 4 * b
+        w4, w5, w6, w7 = _load(weights, c + x), _load(weights, c + b + x), _load(weights, c + 2 * b + x), _load(weights, c + 3 * b + x)
+        _store(plain, to + x, plain[to + x] + (((w0 + w1) + (w2 + w3)) + ((w4 + w5) + (w6 + w7))))
+        m = ((abs(w0) + abs(w1)) + (abs(w2) + abs(w3))) + ((abs(w4) + abs(w5)) + (abs(w6) + abs(w7)))
+        _store(absolute, to + x, absolute[to + x] + m)
 
 
 @njit(**KERNEL)
-def cspn_affinity_gradient(grads, states, affinity, scale, total, offsets, mode):  # type: ignore[no-untyped-def]
-    """Return the gradient of the raw affinities; grads and states (T + 1, N, C, H, W), total (N, H, W) is Σ|g|."""
-    images, channels, height, width = states.shape[1:]
-    result = np.zeros_like(affinity)
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        anchored, along = np.zeros(width, affinity.dtype), np.zeros(width, affinity.dtype)
-        for t in range(len(states) - 1):
-            for c in range(channels):
-                q, anchor = grads[t + 1, n, c, y], states[0, n, c, y]
-                for x in range(width):
-                    anchored[x] += q[x] * anchor[x]
-        for k in range(len(offsets)):
-            dy, dx = offsets[k, 0], offsets[k, 1]
-            if 0 <= y + dy < height:
-                first, last = _inside(width, dx)
-                out, w = result[n, k, y, first:last], affinity[n, k, y, first:last]
-                for t in range(len(states) - 1):
-                    for c in range(channels):
-                        q, h = grads[t + 1, n, c, y, first:last], states[t, n, c, y + dy, first + dx : last + dx]
-                        for x in range(len(out)):
-                            out[x] += q[x] * h[x]
-                still, pull, factor = anchored[first:last], along[first:last], scale[n, y, first:last]
-                for x in range(len(out)):
-                    out[x] -= still[x]
-                    pull[x] += out[x] * (w[x] * factor[x])
-        # Through the division by Σ|g|, where there was one.
-        for x in range(width):
-            divided = (mode == BOUNDED and total[n, y, x] > 1) or (mode == SIGNED and total[n, y, x] > 0)
-            along[x] = along[x] if divided else 0
-        for k in range(len(offsets)):
-            if 0 <= y + offsets[k, 0] < height:
-                first, last = _inside(width, offsets[k, 1])
-                out, w, factor = result[n, k, y, first:last], affinity[n, k, y, first:last], scale[n, y, first:last]
-                pull = along[first:last]
-                for x in range(len(out)):
-                    out[x] = (out[x] - np.sign(w[x]) * pull[x]) * factor[x]
-    return result
-
-
-@njit(inline="always")
-def _gather_ring(gathered, padded, affinity, factor, n, c, y, ring, offsets):  # type: ignore[no-untyped-def]
-    """Write Σ w·h of row y over the neighbours of one ring to `gathered`."""
-    width = len(gathered)
-    radius = (padded.shape[3] - width) // 2
-    gathered[:] = 0
-    for k in ring:
-        dy, dx = offsets[k, 0], offsets[k, 1]
-        w = affinity[n, k, y]
-        h = padded[n, c, y + radius + dy, radius + dx : radius + dx + width]
-        for x in range(width):
-            gathered[x] += w[x] * factor[x] * h[x]
+def _sigmoid(out, to, values, at, count):  # type: ignore[no-untyped-def]
+    """Write 1 / (1 + e^−x) of a row to `out`; in float32 by a polynomial, since calls of `exp` are not vectorised."""
+    o, v = np.uint64(to), np.uint64(at)
+    if out.itemsize == 8:
+        for x in _columns(count):
+            out[o + x] = 1 / (1 + np.exp(-values[v + x]))
+        return
+    one, least = np.float32(1), np.float32(-87)
+    for x in _columns(count):
+        # e^z of z = −|x| is 2^n · e^r with r = z − n · ln 2. Adding 1.5 · 2^23 rounds, and leaves n in the lowest bits.
+        value = _load(values, v + x)
+        z = -abs(value)
+        z = least if z < least else z
+        shifted = z * np.float32(1.44269504) + np.float32(12582912)
+        n = shifted - np.float32(12582912)
+        r = (z - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)
+        power = np.float32(1 / 720) * r + np.float32(1 / 120)
+        power = power * r + np.float32(1 / 24)
+        power = power * r + np.float32(1 / 6)
+        power = power * r + np.float32(0.5)
+        power = power * r * r + r + one
+        power *= np.int32((np.float32(shifted).view(np.int32) << 23) + 0x3F800000).view(np.float32)
+        _store(out, o + x, (one if value >= 0 else power) / (one + power))
 
 
 @njit(**KERNEL)
-def dyspn_step(new, t, padded, coarse, affinity, gate, centre, below, anchored, scale, order, rings, offsets):  # type: ignore[no-untyped-def]
-    """Write the state after step `t` to `new`; centre, below and anchored are `dyspn_weights` of the step."""
-    images, channels, height, width = new.shape
-    radius = (padded.shape[3] - width) // 2
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        gathered, total = np.empty(width, affinity.dtype), np.empty(width, affinity.dtype)
-        factor = scale[n, y]
-        for c in range(channels):
-            total[:] = 0
-            for r in range(len(rings) - 1):
-                _gather_ring(gathered, padded, affinity, factor, n, c, y, order[rings[r] : rings[r + 1]], offsets)
-                pi = gate[n, t, r, y]
-                for x in range(width):
-                    total[x] += pi[x] * gathered[x]
-            out, h, anchor = new[n, c, y], padded[n, c, y + radius, radius : radius + width], coarse[n, c, y]
-            own, still, divisor = centre[n, y], anchored[n, y], below[n, y]
-            for x in range(width):
-                out[x] = (total[x] + own[x] * h[x] + still[x] * anchor[x]) / divisor[x]
+def _normalise(weights, at, stride, scale, scale_at, magnitude, signed, sums_at, sums_stride, affinity, first, shape, y, around, mode):  # type: ignore[no-untyped-def]
+    """Write row y of the weights, ring by ring, and its sums over the neighbours inside.
 
-
-@njit(**KERNEL)
-def dyspn_weights(t, gate, scale, magnitude, signed, smallest):  # type: ignore[no-untyped-def]
-    """Return for step `t` the centre's weight, the denominator S' and the weight S' − S of h0, (N, H, W) each."""
-    images, height, width = scale.shape
-    count = magnitude.shape[1]
-    centre, below, anchored = np.empty_like(scale), np.empty_like(scale), np.empty_like(scale)
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        for x in range(width):
-            centre[n, y, x] = max(gate[n, t, count, y, x] * scale[n, y, x], smallest)
-            all_of_it, missing = centre[n, y, x], gate[n, t, 0, y, x] * 0
-            for r in range(count):
-                pi = gate[n, t, r, y, x]
-                all_of_it += pi * magnitude[n, r, y, x]
-                missing += pi * (magnitude[n, r, y, x] - signed[n, r, y, x])
-            below[n, y, x], anchored[n, y, x] = all_of_it, missing
-    return centre, below, anchored
-
-
-@njit(**KERNEL)
-def dyspn_step_backward(grad, t, q, affinity, gate, scale, order, rings, offsets):  # type: ignore[no-untyped-def]
-    """Add to `grad`, of a state, what flows back through the neighbours of step `t` from `q`, the divided gradient."""
-    images, channels, height, width = grad.shape
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        for c in range(channels):
-            for r in range(len(rings) - 1):
-                for position in range(rings[r], rings[r + 1]):
-                    dy, dx = offsets[order[position], 0], offsets[order[position], 1]
-                    if 0 <= y - dy < height:
-                        first, last = _inside(width, -dx)
-                        out = grad[n, c, y, first:last]
-                        w = affinity[n, order[position], y - dy, first - dx : last - dx]
-                        factor = scale[n, y - dy, first - dx : last - dx]
-                        pi, source = (
-                            gate[n, t, r, y - dy, first - dx : last - dx],
-                            q[n, c, y - dy, first - dx : last - dx],
-                        )
-                        for x in range(len(out)):
-                            out[x] += w[x] * factor[x] * pi[x] * source[x]
-
-
-@njit(**KERNEL)
-def dyspn_affinity_gradient(qs, states, affinity, gate, scale, order, rings, offsets, smallest):  # type: ignore[no-untyped-def]
-    """Return the gradient of the affinities from the divided gradients qs (T, N, C, H, W) of all steps.
-
-    Where the centre's weight is held at `smallest`, a sum Σ|w| above 1 divides all weights but that one, hence `held`.
+    Args:
+        weights: flat; the first neighbour's from `at` on, the next `stride` further; columns outside are left alone.
+        scale: flat, written from `scale_at` on.
+        magnitude, signed: flat, Σ|w| and Σ w of each ring, from `sums_at` on and `sums_stride` apart.
+        affinity: flat, the image's from `first` on.
+        shape: height, width.
     """
-    steps, channels = qs.shape[0], qs.shape[2]
-    images, _, height, width = affinity.shape
-    result = np.zeros_like(affinity)
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        strength = np.empty((steps, channels, width), affinity.dtype)
-        still, turn = np.empty(width, affinity.dtype), np.empty(width, affinity.dtype)
-        held = np.zeros(width, affinity.dtype)
-        for t in range(steps):
-            for c in range(channels):
-                q, before, new = qs[t, n, c, y], states[t, n, c, y], states[t + 1, n, c, y]
-                for x in range(width):
-                    if scale[n, y, x] < 1 and gate[n, t, len(rings) - 1, y, x] * scale[n, y, x] <= smallest:
-                        held[x] += scale[n, y, x] * smallest * q[x] * (before[x] - new[x])
-        for r in range(len(rings) - 1):
-            still[:], turn[:] = 0, held
-            for t in range(steps):
-                for c in range(channels):
-                    force, q, pi, factor = strength[t, c], qs[t, n, c, y], gate[n, t, r, y], scale[n, y]
-                    anchor, new = states[0, n, c, y], states[t + 1, n, c, y]
-                    for x in range(width):
-                        force[x] = q[x] * pi[x] * factor[x]
-                        still[x] += force[x] * anchor[x]
-                        turn[x] += force[x] * (anchor[x] - new[x])
-            for position in range(rings[r], rings[r + 1]):
-                dy, dx = offsets[order[position], 0], offsets[order[position], 1]
-                if 0 <= y + dy < height:
-                    first, last = _inside(width, dx)
-                    out, w = result[n, order[position], y, first:last], affinity[n, order[position], y, first:last]
-                    for t in range(steps):
-                        for c in range(channels):
-                            force, h = strength[t, c, first:last], states[t, n, c, y + dy, first + dx : last + dx]
-                            for x in range(len(out)):
-                                out[x] += force[x] * h[x]
-                    anchor, twist = still[first:last], turn[first:last]
-                    for x in range(len(out)):
-                        out[x] += np.sign(w[x]) * twist[x] - anchor[x]
-    return result
+    height, width = shape
+    neighbours = len(around.order)
+    one, zero = scale.dtype.type(1), scale.dtype.type(0)
+    for p in range(neighbours):
+        k = around.order[p]
+        if p + AHEAD < neighbours:
+            _prefetch_row(affinity, first + (around.order[p + AHEAD] * height + y) * width, width)
+        dy, dx = around.offsets[k, 0], around.offsets[k, 1]
+        if 0 <= y + dy < height:
+            left, right = max(0, -dx), min(width, width - dx)
+            _copy(weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0))
+        else:
+            for x in range(at + p * stride, at + p * stride + width):
+                weights[x] = 0
+    for r in range(len(around.rings) - 1):
+        sums = sums_at + r * sums_stride
+        for x in range(sums, sums + width):
+            magnitude[x] = 0
+            signed[x] = 0
+        for p in range(around.rings[r], around.rings[r + 1], TOGETHER):
+            _add_magnitudes(magnitude, signed, sums, weights, at + p * stride, stride, width)
+    s, m = np.uint64(scale_at), np.uint64(sums_at)
+    for x in _columns(width):
+        total = magnitude[m + x]
+        for r in range(1, len(around.rings) - 1):
+            total += magnitude[m + np.uint64(r * sums_stride) + x]
+        divided = (mode == BOUNDED and total > 1) or (mode == SIGNED and total > 0)
+        scale[s + x] = one / total if divided else one
+    for r in range(len(around.rings) - 1):
+        m = np.uint64(sums_at + r * sums_stride)
+        for x in _columns(width):
+            # A sum that overflows gives a scale of 0, hence weights of 0; 0 · ∞ is not a number.
+            factor = scale[s + x]
+            magnitude[m + x] = magnitude[m + x] * factor if factor > 0 else zero
+            signed[m + x] = signed[m + x] * factor if factor > 0 else zero
+    if mode != GIVEN:
+        for p in range(neighbours):
+            w = np.uint64(at + p * stride)
+            for x in _columns(width):
+                _store(weights, w + x, weights[w + x] * _load(scale, s + x))
 
 
 @njit(**KERNEL)
-def dyspn_gate_gradient(  # type: ignore[no-untyped-def]
-    result, t, q, new, padded, coarse, affinity, gate, scale, magnitude, signed, order, rings, offsets, smallest
-):
-    """Write the gradient of the gate of step `t` to `result` (N, T, R + 1, H, W); `new` is the state after the step."""
-    images, channels, height, width = new.shape
-    radius, count = (padded.shape[3] - width) // 2, len(rings) - 1
-    for job in prange(images * height):
-        n, y = job // height, job % height
-        gathered = np.empty(width, affinity.dtype)
-        factor = scale[n, y]
+def _attend(gate, stride, below, still, attention, at, plane, width, scale, scale_at, magnitude, signed, sums_at, count, smallest):  # type: ignore[no-untyped-def]
+    """Write what weighs the sums of a row in one step.
+
+    Args:
+        gate: flat, rows `stride` apart: π of the rings, then the centre's weight.
+        below: denominator S', (W,).
+        still: weight of h0, S' − S, (W,).
+        attention: flat; the outermost ring's from `at` on, the next `plane` further.
+        scale, magnitude, signed: flat, what `_normalise` wrote.
+    """
+    for r in range(count + 1):
+        _sigmoid(gate, r * stride, attention, at + r * plane, width)
+    s, g = np.uint64(scale_at), np.uint64(count * stride)
+    for x in _columns(width):
+        centre = gate[g + x] * _load(scale, s + x)
+        centre = smallest if centre < smallest else centre
+        _store(gate, g + x, centre)
+        _store(below, x, centre)
+        _store(still, x, 0)
+    for r in range(count):
+        g, m = np.uint64(r * stride), np.uint64(sums_at + r * stride)
+        for x in _columns(width):
+            pi, absolute = _load(gate, g + x), _load(magnitude, m + x)
+            _store(below, x, below[x] + pi * absolute)
+            _store(still, x, still[x] + pi * (absolute - _load(signed, m + x)))
+
+
+@njit(**KERNEL)
+def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):  # type: ignore[no-untyped-def]
+    """Compute steps `begin` to `end` of image n: rows top + i · down to bottom + i · out of step begin + i."""
+    _, images, channels, height, width = states.shape
+    radius, count = -around.offsets[0, 0], len(around.rings) - 1
+    neighbours, many, rows = len(around.order), end - begin, 2 * radius + 1
+    stride = (width + LANES - 1) // LANES * LANES
+    slots, row = radius * (many - 1) + 1, stride + 2 * radius
+    plane = height * width
+    dtype = states.dtype
+    weights, scale = np.zeros(slots * neighbours * stride, dtype), np.empty(slots * stride, dtype)
+    magnitude, signed = np.empty(slots * count * stride, dtype), np.empty(slots * count * stride, dtype)
+    padded = np.zeros(many * channels * rows * row, dtype)
+    gate, below, still = np.ones((count + 1) * stride, dtype), np.empty(stride, dtype), np.empty(stride, dtype)
+    total = np.empty(stride, dtype)
+    weights_at, state_at = np.empty(neighbours, np.int64), np.empty(neighbours, np.int64)
+    flat, flat_affinity = states.reshape(-1), affinity.reshape(-1)
+    if attention is not None:
+        flat_attention, attention_images = attention.reshape(-1), attention.shape[1] * (count + 1) * plane
+    highest, lowest = min(top, top + (many - 1) * down), max(bottom, bottom + (many - 1) * out)
+    for front in range(highest - 2 * radius, lowest + (many - 1) * radius):
+        if highest <= front < lowest:
+            s = front % slots
+            _normalise(
+                weights, s * neighbours * stride, stride, scale, s * stride, magnitude, signed, s * count * stride, stride,
+                flat_affinity, n * neighbours * plane, (height, width), front, around, mode,
+            )
+        for p in range(neighbours):
+            dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
+            state_at[p] = (front + dy - radius) % rows * row + radius + dx
+        for i in range(many):
+            t, y = begin + i, front - i * radius
+            first, last = top + i * down, bottom + i * out
+            if first - 2 * radius <= y < last:
+                for c in range(channels):
+                    to = ((i * channels + c) * rows + front % rows) * row + radius
+                    if 0 <= y + radius < height:
+                        _copy(padded, to, flat, (((t * images + n) * channels + c) * height + y + radius) * width, width)
+                    else:
+                        for x in range(to, to + width):
+                            padded[x] = 0
+            if first <= y < last:
+                s = y % slots
+                for p in range(neighbours):
+                    weights_at[p] = (s * neighbours + p) * stride
+                if attention is None:
+                    for x in range(width):
+                        still[x] = 1 - signed[s * stride + x]
+                else:
+                    at = n * attention_images + t * (count + 1) * plane + y * width
+                    _attend(gate, stride, below, still, flat_attention, at, plane, width, scale, s * stride, magnitude, signed, s * count * stride, count, smallest)
+                    if i + 1 < many and y >= radius:
+                        ahead = at + (count + 1) * plane - radius * width
+                    elif front + 1 < height:
+                        ahead = n * attention_images + begin * (count + 1) * plane + (front + 1) * width
+                    for r in range(count + 1):
+                        _prefetch_row(flat_attention, ahead + r * plane, width)
+                for c in range(channels):
+                    shift = (i * channels + c) * rows * row
+                    total[:] = 0
+                    for r in range(count):
+                        _add_products(total, gate, r * stride, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], shift)
+                    here = ((t * images + n) * channels + c) * plane + y * width
+                    new, anchor = np.uint64(here + images * channels * plane), np.uint64((n * channels + c) * plane + y * width)
+                    own, before = np.uint64(count * stride), np.uint64(shift + (front - radius) % rows * row + radius)
+                    if attention is None:
+                        for x in _columns(width):
+                            _store(flat, new + x, _load(total, x) + _load(still, x) * _load(flat, anchor + x))
+                    else:
+                        for x in _columns(width):
+                            moved = _load(total, x) + _load(gate, own + x) * _load(padded, before + x)
+                            _store(flat, new + x, (moved + _load(still, x) * _load(flat, anchor + x)) / _load(below, x))
+
+
+@njit(parallel=True, **KERNEL)
+def propagate(states, affinity, attention, around, mode, smallest, together, bands):  # type: ignore[no-untyped-def]
+    """Compute all states from the first, `together` steps in each sweep, images divided into `bands` of rows.
+
+    Bands narrow towards the borders between them, where neighbours are missing; a second round fills the gaps.
+    """
+    images, height, radius = states.shape[1], states.shape[3], -around.offsets[0, 0]
+    for begin in range(0, len(states) - 1, together):
+        end = min(begin + together, len(states) - 1)
+        for gaps in range(2):
+            for job in prange(images * (bands - gaps)):
+                n, band = job // (bands - gaps), job % (bands - gaps)
+                top, bottom = height * (band + gaps) // bands, height * (band + 1) // bands
+                down, out = radius * (band > 0), -radius * (band < bands - 1)
+                if gaps:
+                    down, out = -radius, radius
+                _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out)
+
+
+@njit(**KERNEL)
+def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):  # type: ignore[no-untyped-def]
+    """Add to the gradients of the states before steps end − 1 to `begin` of image n what flows back from those after.
+
+    Rows are those of `_sweep`, i counted from the last step. A pixel gathers from those whose neighbour it is.
+    """
+    _, images, channels, height, width = grads.shape
+    radius, count = -around.offsets[0, 0], len(around.rings) - 1
+    neighbours, many, rows = len(around.order), end - begin, 2 * radius + 1
+    stride = (width + LANES - 1) // LANES * LANES
+    slots, row = radius * (many + 1) + 1, stride + 2 * radius
+    plane, ring = height * width, rows * row
+    dtype = grads.dtype
+    weights, scale = np.zeros(slots * neighbours * row, dtype), np.empty(slots * stride, dtype)
+    magnitude, signed = np.empty(slots * count * stride, dtype), np.empty(slots * count * stride, dtype)
+    # What each ring of a pixel hands on, and at last the pixel to itself.
+    forces = np.zeros(many * channels * (count + 1) * ring, dtype)
+    gate, below, still = np.ones((count + 1) * stride, dtype), np.empty(stride, dtype), np.empty(stride, dtype)
+    ones, total = np.ones(stride, dtype), np.empty(stride, dtype)
+    weights_at, forces_at = np.empty(neighbours, np.int64), np.empty(neighbours, np.int64)
+    flat, flat_affinity = grads.reshape(-1), affinity.reshape(-1)
+    highest, lowest = min(top, top + (many - 1) * down), max(bottom, bottom + (many - 1) * out)
+    for front in range(highest - radius, lowest + many * radius):
+        if 0 <= front < height and front < lowest + radius:
+            s = front % slots
+            _normalise(
+                weights, s * neighbours * row + radius, row, scale, s * stride, magnitude, signed, s * count * stride, stride,
+                flat_affinity, n * neighbours * plane, (height, width), front, around, mode,
+            )
+        for r in range(count):
+            for p in range(around.rings[r], around.rings[r + 1]):
+                dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
+                forces_at[p] = r * ring + (front - dy - radius) % rows * row + radius - dx
+        for i in range(many):
+            t, y, source = end - 1 - i, front - (i + 1) * radius, front - i * radius
+            first, last = top + i * down, bottom + i * out
+            if first - radius <= source < last + radius:
+                s = source % slots
+                if attention is not None and 0 <= source < height:
+                    at = ((n * attention.shape[1] + t) * (count + 1) * height + source) * width
+                    _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, s * stride, magnitude, signed, s * count * stride, count, smallest)
+                for c in range(channels):
+                    to = (i * channels + c) * (count + 1) * ring + front % rows * row + radius
+                    for r in range(count + 1):
+                        if 0 <= source < height:
+                            grad = ((((t + 1) * images + n) * channels + c) * height + source) * width
+                            _hand_on(forces, to + r * ring, flat, grad, gate, r * stride, below, width, attention)
+                        else:
+                            for x in range(to + r * ring, to + r * ring + width):
+                                forces[x] = 0
+            if first <= y < last:
+                for r in range(count):
+                    for p in range(around.rings[r], around.rings[r + 1]):
+                        dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
+                        weights_at[p] = ((y - dy) % slots * neighbours + p) * row + radius - dx
+                for c in range(channels):
+                    shift = (i * channels + c) * (count + 1) * ring
+                    total[:] = 0
+                    _add_products(total, ones, 0, weights, weights_at, forces, forces_at, 0, neighbours, shift)
+                    new = np.uint64((((t * images + n) * channels + c) * height + y) * width)
+                    own = np.uint64(shift + count * ring + (front - radius) % rows * row + radius)
+                    if attention is None:
+                        for x in _columns(width):
+                            _store(flat, new + x, flat[new + x] + _load(total, x))
+                    else:
+                        for x in _columns(width):
+                            _store(flat, new + x, flat[new + x] + _load(total, x) + _load(forces, own + x))
+
+
+@njit(**KERNEL)
+def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attention):  # type: ignore[no-untyped-def]
+    """Write the gradient of a row, times the gate and divided by S', to `forces`."""
+    o, a, g = np.uint64(to), np.uint64(at), np.uint64(gate_at)
+    if attention is None:
+        for x in _columns(width):
+            _store(forces, o + x, _load(grads, a + x))
+    else:
+        for x in _columns(width):
+            _store(forces, o + x, _load(gate, g + x) * (_load(grads, a + x) / _load(below, x)))
+
+
+@njit(parallel=True, **KERNEL)
+def propagate_back(grads, affinity, attention, around, mode, smallest, together, bands):  # type: ignore[no-untyped-def]
+    """Complete the gradients of all states, the last step first, with sweeps as in `propagate`."""
+    images, height, radius = grads.shape[1], grads.shape[3], -around.offsets[0, 0]
+    for end in range(len(grads) - 1, 0, -together):
+        begin = max(end - together, 0)
+        for gaps in range(2):
+            for job in prange(images * (bands - gaps)):
+                n, band = job // (bands - gaps), job % (bands - gaps)
+                top, bottom = height * (band + gaps) // bands, height * (band + 1) // bands
+                down, out = radius * (band > 0), -radius * (band < bands - 1)
+                if gaps:
+                    down, out = -radius, radius
+                _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out)
+
+
+@njit(**KERNEL)
+def _differentiate(for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, n, top, bottom):  # type: ignore[no-untyped-def]
+    """Write the gradients of rows `top` to `bottom` of image n."""
+    after, images, channels, height, width = grads.shape
+    radius, count = -around.offsets[0, 0], len(around.rings) - 1
+    neighbours, steps, rows = len(around.order), after - 1, 2 * radius + 1
+    stride = (width + LANES - 1) // LANES * LANES
+    row, plane, layer = stride + 2 * radius, height * width, images * channels * height * width
+    pairs = (steps * channels + TOGETHER - 1) // TOGETHER * TOGETHER
+    dtype = grads.dtype
+    weights, scale = np.zeros(neighbours * stride, dtype), np.empty(stride, dtype)
+    magnitude, signed = np.empty(count * stride, dtype), np.empty(count * stride, dtype)
+    padded = np.zeros(pairs * rows * row, dtype)
+    gate, below, still = np.ones((count + 1) * stride, dtype), np.empty(stride, dtype), np.empty(stride, dtype)
+    # π_r · q of every ring, step and class, and their sums with h0 and h_{t+1}; rows of zeros make whole groups of eight.
+    forces = np.zeros(count * pairs * stride, dtype)
+    anchored, turn = np.empty(count * stride, dtype), np.empty(count * stride, dtype)
+    held, q, for_gate = np.empty(stride, dtype), np.empty(stride, dtype), np.empty((count + 1) * stride, dtype)
+    ones, total = np.ones(stride, dtype), np.empty(stride, dtype)
+    weights_at, state_at = np.arange(neighbours) * stride, np.empty(neighbours, np.int64)
+    forces_at, padded_at = np.arange(count * pairs) * stride, np.empty(count * pairs, np.int64)
+    for j in range(count * pairs):
+        padded_at[j] = j % pairs * rows * row
+    h, g, flat_affinity = states.reshape(-1), grads.reshape(-1), affinity.reshape(-1)
+    result, flat_logits = for_affinity.reshape(-1), for_logits.reshape(-1)
+    one, zero = dtype.type(1), dtype.type(0)
+    for front in range(top - radius, bottom + radius):
+        for j in range(steps * channels):
+            to = (j * rows + front % rows) * row + radius
+            if 0 <= front < height:
+                _copy(padded, to, h, ((j // channels * images + n) * channels + j % channels) * plane + front * width, width)
+            else:
+                for x in range(to, to + width):
+                    padded[x] = 0
+        y = front - radius
+        if y < top:
+            continue
+        _normalise(weights, 0, stride, scale, 0, magnitude, signed, 0, stride, flat_affinity, n * neighbours * plane, (height, width), y, around, mode)
+        for p in range(neighbours):
+            dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
+            state_at[p] = (y + dy) % rows * row + radius + dx
+        anchored[:], turn[:], held[:] = 0, 0, 0
         for c in range(channels):
-            source, after, anchor = q[n, c, y], new[n, c, y], coarse[n, c, y]
-            for r in range(count):
-                _gather_ring(gathered, padded, affinity, factor, n, c, y, order[rings[r] : rings[r + 1]], offsets)
-                out, absolute, plain = result[n, t, r, y], magnitude[n, r, y], signed[n, r, y]
+            here = (n * channels + c) * plane + y * width
+            _copy(flat_logits, here, g, here, width)
+        for t in range(steps):
+            if attention is None:
                 for x in range(width):
-                    out[x] += source[x] * (gathered[x] + (absolute[x] - plain[x]) * anchor[x] - absolute[x] * after[x])
-            out, before = result[n, t, count, y], padded[n, c, y + radius, radius : radius + width]
+                    still[x] = 1 - signed[x]
+                    below[x] = 1
+            else:
+                at = ((n * steps + t) * (count + 1) * height + y) * width
+                _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, 0, magnitude, signed, 0, count, smallest)
+                for_gate[:] = 0
+            for c in range(channels):
+                j = t * channels + c
+                here = (n * channels + c) * plane + y * width
+                o, before, new = np.uint64(here), np.uint64(here + t * layer), np.uint64(here + (t + 1) * layer)
+                for x in _columns(width):
+                    _store(q, x, _load(g, new + x) / _load(below, x))
+                for x in _columns(width):
+                    _store(flat_logits, o + x, flat_logits[o + x] + _load(still, x) * _load(q, x))
+                for r in range(count):
+                    f, pi, s = np.uint64((r * pairs + j) * stride), np.uint64(r * stride), np.uint64(r * stride)
+                    for x in _columns(width):
+                        force = _load(gate, pi + x) * _load(q, x)
+                        anchor = _load(h, o + x)
+                        _store(forces, f + x, force)
+                        _store(anchored, s + x, anchored[s + x] + force * anchor)
+                        _store(turn, s + x, turn[s + x] + force * (anchor - _load(h, new + x)))
+                    if attention is not None:
+                        total[:] = 0
+                        _add_products(total, ones, 0, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], j * rows * row)
+                        for x in _columns(width):
+                            absolute, moved = _load(magnitude, s + x), _load(total, x)
+                            moved += (absolute - _load(signed, s + x)) * _load(h, o + x) - absolute * _load(h, new + x)
+                            _store(for_gate, s + x, for_gate[s + x] + _load(q, x) * moved)
+                if attention is not None:
+                    s = np.uint64(count * stride)
+                    for x in _columns(width):
+                        towards = _load(q, x) * (_load(h, before + x) - _load(h, new + x))
+                        free = _load(gate, s + x) > smallest
+                        _store(for_gate, s + x, for_gate[s + x] + (towards * _load(scale, x) if free else zero))
+                        # A centre held at its least weight does not shrink with the scale: through that, affinities move it.
+                        moves = not free and _load(scale, x) < one
+                        _store(held, x, held[x] + (towards * smallest if moves else zero))
+            if attention is not None:
+                flat_attention, out = attention.reshape(-1), for_attention.reshape(-1)
+                for r in range(count + 1):
+                    # The centre's gate was overwritten by its weight.
+                    _sigmoid(gate, r * stride, flat_attention, at + r * plane, width)
+                    s, o = np.uint64(r * stride), np.uint64(at + r * plane)
+                    for x in _columns(width):
+                        pi = _load(gate, s + x)
+                        _store(out, o + x, _load(for_gate, s + x) * pi * (one - pi))
+        for r in range(count):
+            s = r * stride
             for x in range(width):
-                if gate[n, t, count, y, x] * factor[x] > smallest:
-                    out[x] += source[x] * factor[x] * (before[x] - after[x])
+                if attention is not None:
+                    turn[s + x] += held[x]
+                elif mode == GIVEN or (mode == BOUNDED and scale[x] == 1):
+                    turn[s + x] = 0
+            for p in range(around.rings[r], around.rings[r + 1]):
+                k = around.order[p]
+                total[:] = 0
+                if 0 <= y + around.offsets[k, 0] < height:
+                    _add_products(total, ones, 0, forces, forces_at, padded, padded_at, r * pairs, (r + 1) * pairs, state_at[p])
+                    _through_the_sums(total, anchored, turn, s, weights, p * stride, scale, width)
+                    dx = around.offsets[k, 1]
+                    for x in range(min(max(0, -dx), width)):
+                        total[x] = 0
+                    for x in range(max(min(width, width - dx), 0), width):
+                        total[x] = 0
+                _copy(result, ((n * neighbours + k) * height + y) * width, total, 0, width)
+
+
+@njit(**KERNEL)
+def _through_the_sums(gradient, anchored, turn, at, weights, weights_at, scale, width):  # type: ignore[no-untyped-def]
+    """Complete the gradient of one neighbour's affinities, which also change the sums that weigh h0 and the state."""
+    s, w = np.uint64(at), np.uint64(weights_at)
+    for x in _columns(width):
+        sign = np.sign(_load(weights, w + x))
+        moved = gradient[x] - _load(anchored, s + x) + sign * _load(turn, s + x)
+        _store(gradient, x, moved * _load(scale, x))
+
+
+@njit(parallel=True, **KERNEL)
+def differentiate(for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, bands):  # type: ignore[no-untyped-def]
+    """Write the gradients of h0, affinities and attention, from those of all states."""
+    images, height = grads.shape[1], grads.shape[3]
+    for job in prange(images * bands):
+        n, band = job // bands, job % bands
+        _differentiate(
+            for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest,
+            n, height * band // bands, height * (band + 1) // bands,
+        )

@@ -11,8 +11,8 @@ _KERNELS = threading.Lock()
 
 
 @contextmanager
-def kernel_threads() -> Iterator[None]:
-    """Let numba's kernels run on as many threads as PyTorch has, one caller at a time.
+def kernel_threads() -> Iterator[int]:
+    """Let numba's kernels run on as many threads as PyTorch has, one caller at a time; gives their number.
 
     Where both use OpenMP they share its number of threads, which numba sets. PyTorch gets its own back: sums of some of
     its operations depend on it, and with them the last bits of a training.
@@ -23,8 +23,9 @@ def kernel_threads() -> Iterator[None]:
     with _KERNELS:
         threads = torch.get_num_threads()
         try:
-            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-            yield
+            used = min(threads, numba.config.NUMBA_NUM_THREADS)
+            numba.set_num_threads(used)
+            yield used
         finally:
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)

@@ -54,12 +54,13 @@ def cspn(
     offsets = neighbour_offsets(kernel_of(logits, affinity))
     with torch.autocast(logits.device.type, enabled=False):
         coarse, affinity = float_logits(logits), float_logits(affinity)
-        inside = inside_image(logits.shape[-2:], offsets, logits.device)
-        if fused.runs(backend, coarse, affinity):
-            given = _normalise(affinity, inside, form) if form == "softmax" else affinity
-            fused_states = fused.cspn_states(coarse, given, steps, FUSED_MODE[form])
+        fused_runs = fused.runs(backend, coarse, affinity)  # which normalises by itself, a softmax excepted
+        weights = affinity
+        if form == "softmax" or not fused_runs:
+            weights = _normalise(affinity, inside_image(logits.shape[-2:], offsets, logits.device), form)
+        if fused_runs:
+            fused_states = fused.cspn_states(coarse, weights, steps, FUSED_MODE[form])
             return fused_states if return_steps else fused_states[-1]
-        weights = _normalise(affinity, inside, form)
         anchored = (1 - weights.sum(1, keepdim=True)) * coarse
         states = [coarse]
         for _ in range(steps):

@@ -67,15 +67,17 @@ def dyspn(
             f"{kernel_size}×{kernel_size}"
         )
     with torch.autocast(logits.device.type, enabled=False):
-        coarse, gate, weights = float_logits(logits), float_logits(attention).sigmoid(), float_logits(affinity)
-        inside = inside_image(logits.shape[-2:], offsets, logits.device)
+        coarse, attention, weights = float_logits(logits), float_logits(attention), float_logits(affinity)
+        fused_runs = fused.runs(backend, coarse, weights)  # which leaves out the neighbours outside by itself
+        if form == "softmax" or not fused_runs:
+            inside = inside_image(logits.shape[-2:], offsets, logits.device)
         if form == "softmax":
             # A finite floor instead of −∞: a 1×1 image has no neighbour inside, and a softmax of −∞ alone is NaN.
             weights = weights.masked_fill(~inside, torch.finfo(weights.dtype).min).softmax(1) * inside
-        if fused.runs(backend, coarse, weights):  # which leaves out the neighbours outside by itself
-            fused_states = fused.dyspn_states(coarse, weights, gate[:, :steps], SMALLEST_CENTRE)
+        if fused_runs:
+            fused_states = fused.dyspn_states(coarse, weights, attention[:, :steps], SMALLEST_CENTRE)
             return fused_states if return_steps else fused_states[-1]
-        weights = weights * inside
+        weights, gate = weights * inside, attention.sigmoid()
         # Numerator and denominator are divided by Σ|w| where that exceeds 1, so that neither overflows.
         scale = weights.abs().sum(1, keepdim=True).clamp_min(1)
         weights = weights / scale
