@@ -10,13 +10,17 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
 if TYPE_CHECKING:
+    from maskwright.data.pets import Border
+    from maskwright.engine.reporting import Readings
     from maskwright.types import EvaluationResult
+
+BorderChoice: TypeAlias = Literal["pet", "ignore", "both"]
 
 
 def demo(out: Path = Path("runs/demo")) -> None:
@@ -244,8 +248,10 @@ def refine(
 
 def evaluate(
     predictions: list[Path],
-    targets: Path,
     out: Path,
+    targets: Path | None = None,
+    data: str = "",
+    border: BorderChoice | None = None,
     base: Path | None = None,
     images: Path | None = None,
     classes: Path | None = None,
@@ -258,30 +264,69 @@ def evaluate(
 
     Args:
         predictions: folders of label maps or probabilities, one or several.
-        targets: folder of true label maps with the same stems.
         out: folder of the results.
+        targets: folder of true label maps with the same stems.
+        data: instead of --targets, a data set as in `maskwright train`, whose test part is scored.
+        border: of --data pets only: border pixels count as pet (what is taken where it is not given), or are ignored; both
+            scores either way, side by side.
         base: folder of the masks before, with the same stems, that all others are compared with; else it is the first of
             the predictions.
-        images: folder of the images, for display.
+        images: folder of the images, for display; beside --targets.
         classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
         num_classes: number of classes where there is no classes.yaml.
         boundary: also score the edges of the masks; takes longer.
     """
+    if (targets is None) == (not data):
+        raise ConfigError("expected --targets, a folder of true masks, or --data, such as pets:DIR, and not both")
+    if (out / "config.yaml").exists():
+        raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
+    folders = _stages(predictions, base)
+    if targets is None:
+        for name, value in (("images", images), ("classes", classes), ("num_classes", num_classes)):
+            if value is not None:
+                raise ConfigError(f"--{name} is given beside --data, which has its own; leave it out")
+        _evaluate_on_data(folders, data, border, out, boundary=boundary)
+        return
     from maskwright.engine.evaluate import evaluate_folders, record_of
     from maskwright.engine.reporting import report_folders
     from maskwright.files import write_json
 
-    if (out / "config.yaml").exists():
-        raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
-    folders = _stages(predictions, base)
+    if border is not None:
+        raise ConfigError(f"border {border} is given beside --targets; it belongs to --data pets:DIR")
     results = {
         name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes, boundary=boundary))
         for name, folder in folders.items()
     }
-    write_json(out / "metrics.json", record_of({name: result for name, (_, result) in results.items()}))
+    stages = {name: result for name, (_, result) in results.items()}
+    write_json(out / "metrics.json", record_of(stages))
     page = out / "report.html"
     report_folders(page, results, targets=targets, images=images, classes=classes, commands=[_command_line()])
-    _show({name: result for name, (_, result) in results.items()}, page)
+    _show(stages, page)
+
+
+def _evaluate_on_data(
+    folders: Mapping[str, Path], name: str, border: BorderChoice | None, out: Path, *, boundary: bool
+) -> None:
+    from maskwright.data.catalog import DataConfig
+    from maskwright.engine.evaluate import evaluate_on_data, record_of, with_border
+    from maskwright.engine.reporting import report_on_data
+    from maskwright.files import write_json
+
+    data = DataConfig(name=name, val_fraction=0)
+    if border is None and name.partition(":")[0] == "pets":
+        border = data.border
+    readings = {
+        one: evaluate_on_data(folders, with_border(data, one), boundary=boundary).stages for one in _borders(border)
+    }
+    records = {one: record_of(stages) for one, stages in readings.items()}
+    own, *others = records
+    if others:
+        write_json(out / "metrics.json", {"borders": records})
+    else:
+        write_json(out / "metrics.json", {**records[own], **({"border": own} if own else {})})
+    page = out / "report.html"
+    report_on_data(page, readings, folders, data=data, commands=[_command_line()])
+    _show_readings(readings, page)
 
 
 def _stages(predictions: Sequence[Path], base: Path | None) -> dict[str, Path]:
@@ -297,7 +342,13 @@ def _stages(predictions: Sequence[Path], base: Path | None) -> dict[str, Path]:
     return folders
 
 
-def report(runs: list[Path], out: Path = Path("report.html"), title: str = "", boundary: bool = False) -> None:
+def report(
+    runs: list[Path],
+    out: Path = Path("report.html"),
+    title: str = "",
+    boundary: bool = False,
+    border: BorderChoice | None = None,
+) -> None:
     """Write one page that sets runs side by side; the first is the base that the others are compared with.
 
     Args:
@@ -305,10 +356,18 @@ def report(runs: list[Path], out: Path = Path("report.html"), title: str = "", b
         out: the page.
         title: heading of the page.
         boundary: also score the edges of the masks; a run that was scored without is scored anew.
+        border: of runs on pets only: border pixels count as pet, or are ignored; both scores either way, side by side. Not
+            given, it is as in the training.
     """
-    from maskwright.engine.reporting import report_runs
+    from maskwright.engine.reporting import report_readings
 
-    _show(report_runs(runs, out, commands=[_command_line()], title=title, boundary=boundary), out)
+    commands = [_command_line()]
+    readings = report_readings(runs, out, borders=_borders(border), commands=commands, title=title, boundary=boundary)
+    _show_readings(readings, out)
+
+
+def _borders(border: BorderChoice | None) -> "tuple[Border | None, ...]":
+    return ("pet", "ignore") if border == "both" else (border,)
 
 
 COMMANDS: Mapping[str, Callable[[], Callable[..., None]]] = {
@@ -431,7 +490,15 @@ def _command_line() -> str:
 def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
     from maskwright.report.terminal import show
 
-    show(stages, page)
+    if stages:
+        show({"": stages}, page)
+
+
+def _show_readings(readings: "Readings", page: Path) -> None:
+    from maskwright.engine.reporting import BORDER_NAMES
+    from maskwright.report.terminal import show
+
+    show({BORDER_NAMES[border] if border else "": stages for border, stages in readings.items()}, page)
 
 
 if __name__ == "__main__":

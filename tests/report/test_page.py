@@ -17,6 +17,7 @@ from maskwright.metrics.boundary import TRIMAP_SHARE, BoundaryScores
 from maskwright.metrics.boundary_meter import BoundaryMeter
 from maskwright.metrics.confusion import EvaluationMeter
 from maskwright.report import (
+    Convention,
     Curve,
     Picture,
     Report,
@@ -164,6 +165,18 @@ def test_every_name_is_escaped() -> None:
     html = page.render(whole)
     assert "<script" not in html
     assert References(html).text.count(NASTY) > 15
+
+
+def test_scores_by_two_readings_of_the_truth_stand_side_by_side() -> None:
+    other = Convention(name="border ignored", stages=(COARSE, replace(HARMED, name="CSPN")))
+    html = page.render(replace(report(COARSE, IMPROVED), convention="border as pet", others=(other,)))
+    text = References(html).text
+    assert "With the border as pet" in text and "With the border ignored" in text
+    assert "CSPN raised IoU per image" in text and "CSPN lowered IoU per image" in text
+    assert text.count("Mean over the images of the image's IoU") == 1  # the definitions stand once
+    with pytest.raises(DataError, match="scored with border ignored must be those of the report: coarse, DySPN"):
+        replace(report(COARSE, HARMED), others=(other,))
+    assert "With the" not in References(page.render(report(COARSE, IMPROVED))).text
 
 
 def test_verdict_of_an_improvement() -> None:

@@ -1,5 +1,6 @@
 """Scoring: a run on the part of its data that it never saw, or any folder of masks against the truth."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ..data.catalog import open_data
+from ..data.catalog import DataConfig, open_data
 from ..data.classes import ClassTable, load_classes
 from ..data.io import read_labels
+from ..data.pets import Border
 from ..errors import ConfigError, DataError
 from ..files import write_json
 from ..metrics import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult, EvaluationMeter, change
@@ -20,7 +22,7 @@ from ..metrics.boundary_meter import has_boundary
 from ..metrics.scores import scores
 from ..progress import track
 from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
-from .masks import pair_by_stem, read_coarse
+from .masks import masks_by_name, pair_by_stem, read_coarse
 from .network import decide
 from .predict import Predictor
 from .run import RunFolder, require_finished
@@ -55,7 +57,22 @@ def scored_part(splits: Splits) -> tuple[str, Dataset]:
     raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
 
 
-def evaluate_run(run: Path, *, device: str = "auto", boundary: bool = False) -> Evaluation:
+def with_border(data: DataConfig, border: Border | None) -> DataConfig:
+    """Return the same data with another convention of Pet's border; None leaves it as it is.
+
+    Raises:
+        ConfigError: the data is not `pets`, which alone has such a border.
+    """
+    if border is None:
+        return data
+    if data.name.partition(":")[0] != "pets":
+        raise ConfigError(f"border {border} is given for the data {data.name!r}; only pets have a border to choose for")
+    return dataclasses.replace(data, border=border)
+
+
+def evaluate_run(
+    run: Path, *, device: str = "auto", boundary: bool = False, border: Border | None = None
+) -> Evaluation:
     """Score a run on its test part (validation where there is none), at the images' own sizes.
 
     The counts are kept in the run's `evaluation.json` and read from there the next time, boundary scores with them. A run
@@ -65,15 +82,17 @@ def evaluate_run(run: Path, *, device: str = "auto", boundary: bool = False) -> 
         run: the run's folder.
         device: "auto", "cpu" or "cuda".
         boundary: whether boundary scores are needed; they take longer than the counts.
+        border: `pets` only: the convention of the border, kept in a file of its own; None is that of the run.
     """
-    stored = RunFolder(root=run).evaluation
+    folder = RunFolder(root=run)
+    stored = folder.evaluation if border is None else folder.evaluation_with(border)
     if stored.exists():
         evaluation = _load(stored)
         if not boundary or has_boundary(evaluation.stages.values()):
             return evaluation
-    require_finished(RunFolder(root=run))
+    require_finished(folder)
     predictor = Predictor.load(run, device=device)
-    part, dataset = scored_part(open_data(predictor.model.data))
+    part, dataset = scored_part(open_data(with_border(predictor.model.data, border)))
     stage_names = stage_names_of(predictor)
     meters = {name: _meter(predictor.model.classes, boundary=boundary) for name in stage_names}
     for prediction, target in track(predictor.dataset(dataset), label=f"evaluate {run.name}", total=len(dataset)):
@@ -131,6 +150,28 @@ def evaluate_folders(
     for stem, (prediction, _) in track(pairs.items(), label="evaluate", total=len(pairs)):
         meter.update(stem, read_prediction(prediction, num_classes=len(names)), truths[stem])
     return meter.result()
+
+
+def evaluate_on_data(folders: Mapping[str, Path], data: DataConfig, *, boundary: bool = False) -> Evaluation:
+    """Score folders of masks on the test part of a data set (validation where there is none).
+
+    Args:
+        folders: stage name → masks of any tool, see `evaluate_folders`; those of other images are left alone.
+        data: the data set.
+        boundary: as in `evaluate_folders`.
+
+    Raises:
+        DataError: images without a mask in one of the folders; sizes or labels that do not fit.
+    """
+    part, dataset = scored_part(open_data(data))
+    masks = {stage: masks_by_name(folder, dataset.names) for stage, folder in folders.items()}
+    meters = {stage: _meter(dataset.classes, boundary=boundary) for stage in folders}
+    for index, name in track(enumerate(dataset.names), label="evaluate", total=len(dataset)):
+        target = dataset[index].target
+        assert target is not None
+        for stage, meter in meters.items():
+            meter.update(name, read_prediction(masks[stage][name], num_classes=len(dataset.classes)), target.numpy())
+    return Evaluation(part=part, stages={stage: meter.result() for stage, meter in meters.items()})
 
 
 def _meter(classes: Sequence[str], *, boundary: bool) -> EvaluationMeter | BoundaryMeter:

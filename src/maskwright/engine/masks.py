@@ -1,5 +1,6 @@
 """Masks of any tool: which file belongs to which, and what it holds as coarse logits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,26 @@ def pair_by_stem(
             "expected one mask of the same stem for each"
         )
     return dict(sorted(pairs.items()))
+
+
+def masks_by_name(masks: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return name → mask in the order of the names; a mask may be called NAME or NAME_mask, and others may lie there.
+
+    Raises:
+        DataError: names without a mask, or with several; they are counted, the first named.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in names}
+    for path in list_images(masks, suffixes=MASK_SUFFIXES):
+        name = path.stem if path.stem in found else path.stem.removesuffix("_mask")
+        if name in found:
+            found[name].append(path)
+    for what, wrong in (
+        ("no mask", [name for name, paths in found.items() if not paths]),
+        ("more than one", [name for name, paths in found.items() if len(paths) > 1]),
+    ):
+        if wrong:
+            shown = ", ".join(wrong[:10])
+            raise DataError(
+                f"{masks} holds {what} of {len(wrong)} of {len(names)} images: {shown}; expected one of each"
+            )
+    return {name: paths[0] for name, paths in found.items()}

@@ -16,11 +16,12 @@ import maskwright
 from ..data.catalog import DataConfig, open_data
 from ..data.io import read_image, read_labels
 from ..data.naming import list_images
+from ..data.pets import Border
 from ..errors import DataError
 from ..files import write_json
 from ..metrics import image_iou
 from ..progress import say
-from ..report import Curve, Picture, Report, Stage, Strip, write_report
+from ..report import Convention, Curve, Picture, Report, Stage, Strip, write_report
 from ..types import Dataset, EvaluationResult
 from .evaluate import (
     COARSE,
@@ -32,8 +33,9 @@ from .evaluate import (
     scored_part,
     stage_names_of,
     summary,
+    with_border,
 )
-from .masks import pair_by_stem
+from .masks import masks_by_name, pair_by_stem
 from .network import RefinedSegmenter, decide
 from .predict import Predictor
 from .run import RunFolder, load_model, require_finished
@@ -42,7 +44,7 @@ STRIPS = 6
 """Images that are shown with every refinement step."""
 
 
-BORDER_NOTES = {
+BORDER_NOTES: Mapping[Border, str] = {
     "pet": "The border strip of the Pet trimaps counts as pet (data.border: pet): the edge that is scored is the strip's "
     "outer edge, and a mask that follows the animal's own edge loses.",
     "ignore": "The border strip of the Pet trimaps is ignored (data.border: ignore): no pixel in it is scored, so a mask "
@@ -50,15 +52,26 @@ BORDER_NOTES = {
 }
 """What the two conventions of `data.border` mean for the scores, `pets` only."""
 
+BORDER_NAMES: Mapping[Border, str] = {"pet": "border as pet", "ignore": "border ignored"}
+"""What they are called beside scores by both."""
+
+Readings = Mapping[Border | None, Mapping[str, EvaluationResult]]
+"""Convention of the border, None for that of the data → the stages scored by it, in order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRun:
-    """A run with what the page needs of it."""
+    """A run with what the page needs of it; `readings` are alike but for the border, the first is the page's own."""
 
     folder: RunFolder
     predictor: Predictor
-    results: Mapping[str, EvaluationResult]
+    readings: Readings
     part: str
+
+    @property
+    def results(self) -> Mapping[str, EvaluationResult]:
+        """The stages as the page shows them."""
+        return next(iter(self.readings.values()))
 
     @property
     def refined(self) -> bool:
@@ -107,6 +120,7 @@ def report_runs(
     title: str = "",
     device: str = "auto",
     boundary: bool = False,
+    border: Border | None = None,
 ) -> dict[str, EvaluationResult]:
     """Write the page that sets runs side by side; the first one is the base that the others are compared with.
 
@@ -117,23 +131,42 @@ def report_runs(
         title: heading; empty makes one.
         device: "auto", "cpu" or "cuda".
         boundary: whether to score the boundaries too; the page shows their scores where every stage has them.
+        border: runs on `pets` only: the convention of the border; None is that of each run.
 
     Returns:
         The stages that the page shows, in order.
     """
-    scored = [_score(run, device=device, boundary=boundary) for run in runs]
+    (results,) = report_readings(
+        runs, out, commands=commands, title=title, device=device, boundary=boundary, borders=(border,)
+    ).values()
+    return results
+
+
+def report_readings(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    borders: Sequence[Border | None],
+    commands: Sequence[str],
+    title: str = "",
+    device: str = "auto",
+    boundary: bool = False,
+) -> dict[Border | None, dict[str, EvaluationResult]]:
+    """Write the page of `report_runs` with the scores by several conventions of Pet's border, the first shown in full."""
+    scored = [_score(run, device=device, boundary=boundary, borders=borders) for run in runs]
     shown = _stages(scored)
     first = scored[0]
-    splits = open_data(first.predictor.model.data)
+    data = with_border(first.predictor.model.data, borders[0])
+    splits = open_data(data)
     part, dataset = scored_part(splits)
     pictures = _Pictures(dataset, shown)
-    stages = tuple(Stage(name=name, result=run.results[key]) for name, (run, key) in shown.items())
-    data_name = first.predictor.model.data.name
-    what = f"{len(dataset)} {part} images of {data_name.partition(':')[0]}"
+    readings = {border: {name: run.readings[border][key] for name, (run, key) in shown.items()} for border in borders}
+    stages, convention, others = _conventions(readings)
+    what = f"{len(dataset)} {part} images of {data.name.partition(':')[0]}"
     write_report(
         out,
         Report(
-            title=title or f"{' → '.join(shown)} on {data_name.partition(':')[0]}",
+            title=title or f"{' → '.join(shown)} on {data.name.partition(':')[0]}",
             summary_subject=what,
             commands=tuple(commands),
             facts=_facts(scored, {"training images": str(len(splits.train)), "scored images": what}),
@@ -143,13 +176,15 @@ def report_runs(
             if any(run.refined for run in scored)
             else (),
             pictures=pictures.picture,
-            notes=_border_notes(first.predictor.model.data),
+            notes=_border_notes(data, borders),
             config="\n".join(
                 f"# {run.folder.root.name}\n{run.folder.config.read_text(encoding='utf-8')}" for run in scored
             ),
+            convention=convention,
+            others=others,
         ),
     )
-    return {stage.name: stage.result for stage in stages}
+    return readings
 
 
 def report_folders(
@@ -205,6 +240,65 @@ def report_folders(
     )
 
 
+def report_on_data(
+    out: Path, readings: Readings, folders: Mapping[str, Path], *, data: DataConfig, commands: Sequence[str]
+) -> None:
+    """Write the page of folders of masks that were scored on a data set.
+
+    Args:
+        out: the page.
+        readings: the stages scored by one or several conventions of the border, the first shown in full.
+        folders: stage name → its masks.
+        data: the data set.
+        commands: command lines that make it again.
+    """
+    borders = list(readings)
+    data = with_border(data, borders[0])
+    part, dataset = scored_part(open_data(data))
+    masks = {name: masks_by_name(folder, dataset.names) for name, folder in folders.items()}
+    index = {name: i for i, name in enumerate(dataset.names)}
+
+    def picture(name: str) -> Picture:
+        sample = dataset[index[name]]
+        return Picture(
+            image=sample.image.permute(1, 2, 0).numpy(),
+            truth=None if sample.target is None else sample.target.numpy(),
+            masks={
+                stage: read_prediction(paths[name], num_classes=len(dataset.classes)) for stage, paths in masks.items()
+            },
+        )
+
+    stages, convention, others = _conventions(readings)
+    kind = data.name.partition(":")[0]
+    write_report(
+        out,
+        Report(
+            title=f"{' → '.join(folders)} on {kind}",
+            summary_subject=f"{len(dataset)} {part} images of {kind}",
+            commands=tuple(commands),
+            facts={"data": data.name, **_machine()},
+            curves=(),
+            stages=stages,
+            strips=(),
+            pictures=picture,
+            notes=_border_notes(data, borders),
+            convention=convention,
+            others=others,
+        ),
+    )
+
+
+def _conventions(readings: Readings) -> tuple[tuple[Stage, ...], str, tuple[Convention, ...]]:
+    """Return the stages of the first reading, its name where there are others, and those."""
+    (_, own), *rest = (
+        (border, tuple(Stage(name=name, result=result) for name, result in results.items()))
+        for border, results in readings.items()
+    )
+    others = tuple(Convention(name=BORDER_NAMES[border], stages=stages) for border, stages in rest if border)
+    first = next(iter(readings))
+    return own, BORDER_NAMES[first] if first and others else "", others
+
+
 class _Pictures:
     """Images, truths and masks of one data set by name; the masks are predicted when they are asked for."""
 
@@ -238,11 +332,17 @@ class _Pictures:
         return [decide(state).to(torch.uint8).numpy() for state in logits]
 
 
-def _score(run: Path, *, device: str, boundary: bool) -> ScoredRun:
+def _score(run: Path, *, device: str, boundary: bool, borders: Sequence[Border | None]) -> ScoredRun:
     predictor = Predictor.load(run, device=device)
-    evaluation = evaluate_run(run, device=device, boundary=boundary)
-    results = dict(zip(stage_names_of(predictor), evaluation.stages.values(), strict=True))
-    return ScoredRun(folder=RunFolder(root=run), predictor=predictor, results=results, part=evaluation.part)
+    data = predictor.model.data
+    readings, part = {}, ""
+    for border in borders:
+        # The run's own convention is kept once, not under its name, too.
+        other = None if with_border(data, border) == data else border
+        evaluation = evaluate_run(run, device=device, boundary=boundary, border=other)
+        readings[border] = dict(zip(stage_names_of(predictor), evaluation.stages.values(), strict=True))
+        part = evaluation.part
+    return ScoredRun(folder=RunFolder(root=run), predictor=predictor, readings=readings, part=part)
 
 
 def _stages(scored: Sequence[ScoredRun]) -> dict[str, tuple[ScoredRun, str]]:
@@ -294,8 +394,10 @@ def _curves(run: ScoredRun) -> list[Curve]:
     ]
 
 
-def _border_notes(data: DataConfig) -> tuple[str, ...]:
-    return (BORDER_NOTES[data.border],) if data.name.partition(":")[0] == "pets" else ()
+def _border_notes(data: DataConfig, borders: Sequence[Border | None] = (None,)) -> tuple[str, ...]:
+    if data.name.partition(":")[0] != "pets":
+        return ()
+    return tuple(BORDER_NOTES[border or data.border] for border in borders)
 
 
 def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, str]:

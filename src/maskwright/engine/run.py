@@ -4,6 +4,7 @@ runs/NAME/config.yaml          what was asked for
           model.safetensors    the best weights, with all that is needed to build the network
           metrics.json         history and scores; its presence says that the training is finished
           evaluation.json      exact counts of every scored image
+          evaluation_border_B.json    the same by the convention B of Pet's border, where it was asked for
           report.html          the page
           log                  one line per event
           tensorboard/         curves for TensorBoard
@@ -17,13 +18,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
 import maskwright
 
 from ..data.catalog import DataConfig
+from ..data.pets import Border
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
 from ..models import ModelConfig, Segmenter, build
@@ -64,6 +66,15 @@ class RunFolder:
     def evaluation(self) -> Path:
         """Exact counts of the scored images."""
         return self.root / "evaluation.json"
+
+    @property
+    def evaluations(self) -> list[Path]:
+        """All that there may be of them."""
+        return [self.evaluation, *(self.evaluation_with(border) for border in get_args(Border))]
+
+    def evaluation_with(self, border: Border) -> Path:
+        """The same by another convention of Pet's border than the run's own."""
+        return self.root / f"evaluation_border_{border}.json"
 
     @property
     def metrics(self) -> Path:
@@ -121,10 +132,10 @@ def prepare_folder(folder: RunFolder, config: Any) -> None:
     write_text(folder.config, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
     stale = []
     if not folder.metrics.is_file():
-        stale.append(folder.evaluation)  # of a model that is going to be replaced
+        stale += folder.evaluations  # of a model that is going to be replaced
     if not known or not begun:
         # What stands here without its configuration is a leftover that nobody could say how to go on with.
-        stale += [folder.resume, folder.frozen, folder.metrics, folder.evaluation]
+        stale += [folder.resume, folder.frozen, folder.metrics, *folder.evaluations]
     for leftover in stale:
         leftover.unlink(missing_ok=True)
 

@@ -65,6 +65,20 @@ class BoundaryTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Scoring:
+    """The tables of scores by one reading of the truth; `name` is empty where there is but one.
+
+    `verdicts` says in a sentence for each stage what changed, for readings beside the first.
+    """
+
+    name: str
+    verdicts: list[str]
+    rows: dict[str, list[tables.Cell]]
+    remarks: list[Markup]
+    boundary: BoundaryTable | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassTables:
     """Scores and confusions by class, of stages that can be compared; `confusions` go with `stages`."""
 
@@ -100,12 +114,13 @@ def render(report: Report) -> str:
         reasons={name: reason for name, reason in reasons.items() if reason is not None},
         few_images=len(base.result.names) < tables.FEW_IMAGES,
         score_labels=tables.SCORE_LABELS,
-        score_rows={stage.name: tables.score_cells(base, stage) for stage in report.stages},
+        scorings=[
+            _scoring(report.convention, report.stages),
+            *(_scoring(other.name, other.stages) for other in report.others),
+        ],
         definitions={label: _code(text) for label, text in tables.definitions().items()},
         class_definition=_code(DEFINITIONS["iou"]),
-        remarks=[_code(remark) for remark in tables.counting_remarks(report.stages)],
         boundary_labels=tables.BOUNDARY_LABELS,
-        boundary=_boundary_table(report.stages),
         strips=[(strip.name, gallery.strip_rows(strip, classes)) for strip in report.strips],
         extremes=_all_extremes(base, compared, alone, picture_of),
         trainings=_trainings(report.curves),
@@ -130,6 +145,18 @@ def _comparison(base: Stage, stage: Stage, picture_of: PictureOf) -> Comparison:
         histogram=figures.change_histogram(change),
         improved=[gallery.exhibit(name, picture_of(name), base, stage) for name in picks.improved],
         harmed=[gallery.exhibit(name, picture_of(name), base, stage) for name in picks.harmed],
+    )
+
+
+def _scoring(name: str, stages: Sequence[Stage]) -> Scoring:
+    base, *others = stages
+    compared = [stage for stage in others if tables.why_not_comparable(base.result, stage.result) is None]
+    return Scoring(
+        name=name,
+        verdicts=[tables.verdict(base, stage).sentence for stage in compared] or [tables.plain_verdict(base)],
+        rows={stage.name: tables.score_cells(base, stage) for stage in stages},
+        remarks=[_code(remark) for remark in tables.counting_remarks(stages)],
+        boundary=_boundary_table(stages),
     )
 
 

@@ -97,6 +97,19 @@ class Strip:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Convention:
+    """The stages of a report scored once more, by another reading of the same truth.
+
+    Attributes:
+        name: of the reading, as a heading: "border ignored".
+        stages: with the names and the order of the report's own.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """Everything that one page shows.
 
@@ -111,6 +124,8 @@ class Report:
         pictures: gives the picture of a scored image by its name.
         notes: what the reader must know to judge the numbers, one sentence each.
         config: the run's configuration as YAML; empty where there is none.
+        convention: name of the reading of the truth by which `stages` were scored; empty where there is but one.
+        others: the scores by other readings.
     """
 
     title: str
@@ -123,6 +138,8 @@ class Report:
     pictures: Callable[[str], Picture]
     notes: tuple[str, ...] = ()
     config: str = field(default="", repr=False)
+    convention: str = ""
+    others: tuple[Convention, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -131,6 +148,9 @@ class Report:
         doubles = sorted({name for name in names if names.count(name) > 1})
         if doubles:
             raise DataError(f"the stages of a report need different names; {', '.join(doubles)} came more than once")
+        for other in self.others:
+            if [stage.name for stage in other.stages] != names:
+                raise DataError(f"the stages scored with {other.name} must be those of the report: {', '.join(names)}")
 
 
 def check_label_map(mask: Labels, *, like: RGB, what: str) -> None:

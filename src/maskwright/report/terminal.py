@@ -14,45 +14,62 @@ from maskwright.report.tables import BOUNDARY_LABELS
 from maskwright.types import EvaluationResult
 
 
-def show(stages: Mapping[str, EvaluationResult], page: Path) -> None:
-    """Print the scores of the stages, the first of which is the base, and where the page lies."""
-    if not stages:
-        return
-    names = list(stages)
-    base = stages[names[0]]
-    binary = len(base.classes) == 2
-    main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
-    table = Table(title=f"{len(base.names)} images, at their own size")
-    columns = ["", "IoU per image", heading, "Dice", "accuracy"]
-    if len(names) > 1:
-        columns += ["change of IoU per image", "better", "worse"]
-    for column in columns:
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-    for name in names:
-        s = scores(stages[name])
-        row = [
-            name,
-            f"{s.iou_per_image:.4f}",
-            f"{getattr(s, main_score):.4f}",
-            f"{s.dice_dataset:.4f}",
-            f"{s.pixel_accuracy:.4f}",
-        ]
-        if name != names[0]:
-            c = change(base, stages[name])
-            row += [f"{c.interval:+.4f}", f"{c.better:.0%}", f"{c.worse:.0%}"]
-        table.add_row(*row)
+def show(readings: Mapping[str, Mapping[str, EvaluationResult]], page: Path) -> None:
+    """Print the scores, and where the page lies.
+
+    Args:
+        readings: name of each reading of the truth → the stages scored by it, of which the first is the base; the name may
+            be empty where there is but one.
+        page: the page.
+    """
     console = Console()
     # Wide enough for every column where nobody watches: a table cut to 80 columns is useless in a log.
-    wide = console if console.is_terminal else Console(width=120)
-    wide.print(table)
-    if has_boundary(stages.values()):
-        wide.print(_boundary_table(stages))
+    wide = console if console.is_terminal else Console(width=120 if len(readings) == 1 else 140)
+    wide.print(_score_table(readings))
+    for name, stages in readings.items():
+        if has_boundary(stages.values()):
+            wide.print(_boundary_table(stages, name))
     print(f"report: {page}")
 
 
-def _boundary_table(stages: Mapping[str, EvaluationResult]) -> Table:
+def _score_table(readings: Mapping[str, Mapping[str, EvaluationResult]]) -> Table:
+    name, first = next(iter(readings.items()))
+    base = next(iter(first.values()))
+    binary = len(base.classes) == 2
+    main_score, heading = ("iou_dataset", "IoU data set") if binary else ("miou_present", "mIoU present")
+    alone = f", {name}" if name and len(readings) == 1 else ""
+    table = Table(title=f"{len(base.names)} images, at their own size{alone}")
+    columns = ["", "IoU per image", heading, "Dice", "accuracy"]
+    if len(first) > 1:
+        columns += ["change of IoU per image", "better", "worse"]
+    if len(readings) > 1:
+        table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for reading, stages in readings.items():
+        table.add_section()
+        base = next(iter(stages.values()))
+        for name, result in stages.items():
+            s = scores(result)
+            row = [
+                *([reading if result is base else ""] if len(readings) > 1 else []),
+                name,
+                f"{s.iou_per_image:.4f}",
+                f"{getattr(s, main_score):.4f}",
+                f"{s.dice_dataset:.4f}",
+                f"{s.pixel_accuracy:.4f}",
+            ]
+            if result is not base:
+                c = change(base, result)
+                row += [f"{c.interval:+.4f}", f"{c.better:.0%}", f"{c.worse:.0%}"]
+            table.add_row(*row)
+    return table
+
+
+def _boundary_table(stages: Mapping[str, EvaluationResult], reading: str) -> Table:
     base = next(iter(stages.values()))
-    table = Table(title="Boundary scores, mean over the images that have one [95 % interval]")
+    what = f", {reading}" if reading else ""
+    table = Table(title=f"Boundary scores{what}, mean over the images that have one [95 % interval]")
     for column in ["", "score", "images", "mean", *(["change"] if len(stages) > 1 else [])]:
         table.add_column(column, justify="left" if column in ("", "score") else "right", no_wrap=True)
     for name, result in stages.items():
