@@ -54,9 +54,9 @@ def bandwidth(repeats: int) -> float:
     return 2 * COPY_BYTES / (milliseconds(lambda: target.copy_(source), repeats) / 1e3)
 
 
-def must_move(logits: Tensor, affinity: Tensor, gate: Tensor | None) -> int:
+def must_move(logits: Tensor, affinity: Tensor, attention: Tensor | None) -> int:
     """Bytes of the forward pass; the first state is h0 itself, read once in the first step."""
-    attentions = 0 if gate is None else gate.nbytes
+    attentions = 0 if attention is None else attention.nbytes
     return STEPS * affinity.nbytes + attentions + (3 * STEPS - 1) * logits.nbytes
 
 
@@ -99,20 +99,20 @@ def measure(name: str, shape: tuple[int, ...], repeats: int, bytes_per_second: f
     for peer in ("reference", "compiled reference"):
         for task in ("forward", "forward + backward"):
             result[f"times as fast as the {peer}, {task}"] = result[f"{peer}, {task}, ms"] / result[f"ours, {task}, ms"]
-    # The operations alone: `dyspn` also computes sigmoids and masks, which other memory traffic pays for.
-    logits, affinity, *attention = (tensor.detach() for tensor in tensors)
-    gate = attention[0].sigmoid() if attention else None
+    # The operations alone, also on affinities of half precision.
+    logits, affinity, *rest = (tensor.detach() for tensor in tensors)
+    attention = rest[0] if rest else None
     for dtype in (torch.float32, torch.bfloat16):
         given = affinity.to(dtype)
-        if gate is None:
+        if attention is None:
             arguments = (logits, given, STEPS, int(Mode.SIGNED))
             taken = milliseconds(without_gradient(lambda *a: fused.cspn_states(*a), list(arguments)), repeats)
         else:
-            arguments = (logits, given, gate, SMALLEST_CENTRE)
+            arguments = (logits, given, attention, SMALLEST_CENTRE)
             taken = milliseconds(without_gradient(lambda *a: fused.dyspn_states(*a), list(arguments)), repeats)
         kind = f"kernels, {str(dtype).removeprefix('torch.')} affinity, forward"
         result[f"{kind}, ms"] = taken
-        result[f"{kind}, share of the bandwidth"] = must_move(logits, given, gate) / (taken / 1e3) / bytes_per_second
+        result[f"{kind}, share of the bandwidth"] = must_move(logits, given, attention) / (taken / 1e3) / bytes_per_second
     return result
 
 

@@ -131,7 +131,7 @@ def test_float32_is_within_a_hundred_thousandth() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_affinities_of_half_precision_are_read_as_they_are(dtype: torch.dtype) -> None:
     logits, affinity, attention = inputs((1, 1, 6, 7), 3, 2, dtype=torch.float32)
-    half, gate = affinity.detach().to(dtype).requires_grad_(), attention.detach().sigmoid().requires_grad_()
+    half = affinity.detach().to(dtype).requires_grad_()
     float_affinity = half.detach().float().requires_grad_()
     for got, expected in (
         (
@@ -139,8 +139,8 @@ def test_affinities_of_half_precision_are_read_as_they_are(dtype: torch.dtype) -
             fused.cspn_states(logits, float_affinity, 2, int(Mode.SIGNED)),
         ),
         (
-            fused.dyspn_states(logits, half, gate, SMALLEST_CENTRE),
-            fused.dyspn_states(logits, float_affinity, gate, SMALLEST_CENTRE),
+            fused.dyspn_states(logits, half, attention, SMALLEST_CENTRE),
+            fused.dyspn_states(logits, float_affinity, attention, SMALLEST_CENTRE),
         ),
     ):
         assert got.dtype == torch.float32 and torch.equal(got, expected)
@@ -223,7 +223,7 @@ def test_the_kernels_compile_for_a_gpu(
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     constants = {"K": 3, "MODE": int(Mode.BOUNDED), "FIRST": True, "CHANNELS": 2, "STEPS": 4, "BLOCK": 128}
     if not gated:
-        constants |= dict.fromkeys(("gate", "below", "for_gate"))
+        constants |= dict.fromkeys(("attention", "below", "for_attention"))
     if channels == 1:
         constants |= {"channels": 1, "CHANNELS": 1}
     types = {"smallest": "fp32", "affinity": "*bf16", "for_affinity": "*bf16"}

@@ -126,11 +126,7 @@ def _(logits: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: floa
 def _dyspn_backward(
     grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    for_logits, for_affinity, for_attention = _backward(
-        grad_states, states, affinity, attention, Mode.BOUNDED, smallest_centre
-    )
-    assert for_attention is not None
-    return for_logits, for_affinity, for_attention
+    return _backward(grad_states, states, affinity, attention, Mode.BOUNDED, smallest_centre)
 
 
 @_dyspn_backward.register_fake
@@ -213,26 +209,26 @@ def _states(
 
 def _backward(
     grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor]:
     contiguous = torch.contiguous_format
     grads = grad_states.clone(memory_format=contiguous)
     for_logits, for_affinity = torch.empty_like(grads[0]), torch.empty_like(affinity, memory_format=contiguous)
-    for_attention = None if attention is None else torch.empty_like(attention, memory_format=contiguous)
+    for_attention = torch.empty_like(affinity[:0, :0, None] if attention is None else attention, memory_format=contiguous)
     inputs = _inputs(affinity, attention, mode, smallest_centre)
     with kernel_threads() as threads:
         together, bands = _share(for_logits, affinity, len(states) - 1, threads)
         _kernels().propagate_back(grads.numpy(), *inputs, together, bands)
-        results = (for_logits.numpy(), for_affinity.numpy(), None if for_attention is None else for_attention.numpy())
+        results = for_logits.numpy(), for_affinity.numpy(), for_attention.numpy()
         bands = _jobs_per_image(len(affinity), threads)
         _kernels().differentiate(*results, grads.numpy(), _array(states), *inputs, bands)
     return for_logits, for_affinity, for_attention
 
 
 def _inputs(affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float) -> tuple[Any, ...]:
-    """Return what all kernels take."""
-    w = _array(affinity)
-    around = _neighbourhood(affinity, by_rings=attention is not None)
-    return w, None if attention is None else _array(attention), around, int(mode), w.dtype.type(smallest_centre)
+    """Return what all kernels take; CSPN's attention is empty."""
+    w, around = _array(affinity), _neighbourhood(affinity, by_rings=attention is not None)
+    given = affinity.new_empty((0,) * 5) if attention is None else attention
+    return w, _array(given), around, int(mode), w.dtype.type(smallest_centre)
 
 
 def _share(state: Tensor, affinity: Tensor, steps: int, threads: int) -> tuple[int, int]:

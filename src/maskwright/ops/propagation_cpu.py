@@ -7,7 +7,7 @@ the jobs, so results do not depend on the number of threads. Arrays are C-contig
 images, C classes, T steps, K·K − 1 neighbours, R = K // 2:
 
     affinity (N, K·K − 1, H, W)         raw, in raster order without the centre
-    attention (N, T, R + 1, H, W)       DySPN's before the sigmoid: rings from the outermost, then the centre; None: CSPN
+    attention (N, T, R + 1, H, W)       DySPN's before the sigmoid: rings from the outermost, then the centre; empty for CSPN
     states, grads (T + 1, N, C, H, W)   h0 first
     around                              `fused.Neighbourhood`: neighbours ring by ring; CSPN has one ring of all
     scale                               what the affinities of a pixel are multiplied with, so that Σ|w| ≤ 1
@@ -265,6 +265,7 @@ def _attend(gate, stride, below, still, attention, at, plane, width, scale, scal
 def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):  # type: ignore[no-untyped-def]
     """Compute steps `begin` to `end` of image n: rows top + i · down to bottom + i · out of step begin + i."""
     _, images, channels, height, width = states.shape
+    attends = attention.size > 0
     radius, count = -around.offsets[0, 0], len(around.rings) - 1
     neighbours, many, rows = len(around.order), end - begin, 2 * radius + 1
     stride = (width + LANES - 1) // LANES * LANES
@@ -278,8 +279,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
     total = np.empty(stride, dtype)
     weights_at, state_at = np.empty(neighbours, np.int64), np.empty(neighbours, np.int64)
     flat, flat_affinity = states.reshape(-1), affinity.reshape(-1)
-    if attention is not None:
-        flat_attention, attention_images = attention.reshape(-1), attention.shape[1] * (count + 1) * plane
+    flat_attention, attention_images = attention.reshape(-1), attention.shape[1] * (count + 1) * plane
     highest, lowest = min(top, top + (many - 1) * down), max(bottom, bottom + (many - 1) * out)
     for front in range(highest - 2 * radius, lowest + (many - 1) * radius):
         if highest <= front < lowest:
@@ -306,7 +306,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                 s = y % slots
                 for p in range(neighbours):
                     weights_at[p] = (s * neighbours + p) * stride
-                if attention is None:
+                if not attends:
                     for x in range(width):
                         still[x] = 1 - signed[s * stride + x]
                 else:
@@ -326,7 +326,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                     here = ((t * images + n) * channels + c) * plane + y * width
                     new, anchor = np.uint64(here + images * channels * plane), np.uint64((n * channels + c) * plane + y * width)
                     own, before = np.uint64(count * stride), np.uint64(shift + (front - radius) % rows * row + radius)
-                    if attention is None:
+                    if not attends:
                         for x in _columns(width):
                             _store(flat, new + x, _load(total, x) + _load(still, x) * _load(flat, anchor + x))
                     else:
@@ -361,6 +361,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
     Rows are those of `_sweep`, i counted from the last step. A pixel gathers from those whose neighbour it is.
     """
     _, images, channels, height, width = grads.shape
+    attends = attention.size > 0
     radius, count = -around.offsets[0, 0], len(around.rings) - 1
     neighbours, many, rows = len(around.order), end - begin, 2 * radius + 1
     stride = (width + LANES - 1) // LANES * LANES
@@ -392,7 +393,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
             first, last = top + i * down, bottom + i * out
             if first - radius <= source < last + radius:
                 s = source % slots
-                if attention is not None and 0 <= source < height:
+                if attends and 0 <= source < height:
                     at = ((n * attention.shape[1] + t) * (count + 1) * height + source) * width
                     _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, s * stride, magnitude, signed, s * count * stride, count, smallest)
                 for c in range(channels):
@@ -400,7 +401,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                     for r in range(count + 1):
                         if 0 <= source < height:
                             grad = ((((t + 1) * images + n) * channels + c) * height + source) * width
-                            _hand_on(forces, to + r * ring, flat, grad, gate, r * stride, below, width, attention)
+                            _hand_on(forces, to + r * ring, flat, grad, gate, r * stride, below, width, attends)
                         else:
                             for x in range(to + r * ring, to + r * ring + width):
                                 forces[x] = 0
@@ -415,7 +416,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                     _add_products(total, ones, 0, weights, weights_at, forces, forces_at, 0, neighbours, shift)
                     new = np.uint64((((t * images + n) * channels + c) * height + y) * width)
                     own = np.uint64(shift + count * ring + (front - radius) % rows * row + radius)
-                    if attention is None:
+                    if not attends:
                         for x in _columns(width):
                             _store(flat, new + x, flat[new + x] + _load(total, x))
                     else:
@@ -424,10 +425,10 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
 
 
 @njit(**KERNEL)
-def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attention):  # type: ignore[no-untyped-def]
+def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attends):  # type: ignore[no-untyped-def]
     """Write the gradient of a row, times the gate and divided by S', to `forces`."""
     o, a, g = np.uint64(to), np.uint64(at), np.uint64(gate_at)
-    if attention is None:
+    if not attends:
         for x in _columns(width):
             _store(forces, o + x, _load(grads, a + x))
     else:
@@ -455,6 +456,7 @@ def propagate_back(grads, affinity, attention, around, mode, smallest, together,
 def _differentiate(for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, n, top, bottom):  # type: ignore[no-untyped-def]
     """Write the gradients of rows `top` to `bottom` of image n."""
     after, images, channels, height, width = grads.shape
+    attends = attention.size > 0
     radius, count = -around.offsets[0, 0], len(around.rings) - 1
     neighbours, steps, rows = len(around.order), after - 1, 2 * radius + 1
     stride = (width + LANES - 1) // LANES * LANES
@@ -497,7 +499,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
             here = (n * channels + c) * plane + y * width
             _copy(flat_logits, here, g, here, width)
         for t in range(steps):
-            if attention is None:
+            if not attends:
                 for x in range(width):
                     still[x] = 1 - signed[x]
                     below[x] = 1
@@ -521,14 +523,14 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                         _store(forces, f + x, force)
                         _store(anchored, s + x, anchored[s + x] + force * anchor)
                         _store(turn, s + x, turn[s + x] + force * (anchor - _load(h, new + x)))
-                    if attention is not None:
+                    if attends:
                         total[:] = 0
                         _add_products(total, ones, 0, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], j * rows * row)
                         for x in _columns(width):
                             absolute, moved = _load(magnitude, s + x), _load(total, x)
                             moved += (absolute - _load(signed, s + x)) * _load(h, o + x) - absolute * _load(h, new + x)
                             _store(for_gate, s + x, for_gate[s + x] + _load(q, x) * moved)
-                if attention is not None:
+                if attends:
                     s = np.uint64(count * stride)
                     for x in _columns(width):
                         towards = _load(q, x) * (_load(h, before + x) - _load(h, new + x))
@@ -537,7 +539,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                         # A centre held at its least weight does not shrink with the scale: through that, affinities move it.
                         moves = not free and _load(scale, x) < one
                         _store(held, x, held[x] + (towards * smallest if moves else zero))
-            if attention is not None:
+            if attends:
                 flat_attention, out = attention.reshape(-1), for_attention.reshape(-1)
                 for r in range(count + 1):
                     # The centre's gate was overwritten by its weight.
@@ -549,7 +551,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
         for r in range(count):
             s = r * stride
             for x in range(width):
-                if attention is not None:
+                if attends:
                     turn[s + x] += held[x]
                 elif mode == GIVEN or (mode == BOUNDED and scale[x] == 1):
                     turn[s + x] = 0

@@ -4,7 +4,7 @@ A program computes `BLOCK` pixels of one image, one per thread; the loops over t
 element is summed by one program in a fixed order, so results repeat. Affinities may be of half precision: they are read
 as they are and summed in the dtype of the states, float32 or float64.
 
-Names, shapes and formulas are those of `propagation_cpu`. CSPN is DySPN without gate: its attention is 1, its centre has
+Names, shapes and formulas are those of `propagation_cpu`. CSPN is DySPN without attention: its attention is 1, its centre has
 no weight, and nothing is divided. What flows through the division by Σ|g| has the same form for both,
 
     dL/dw_k(i) = Σ_t π_r(i) q_t(i) · (h_t(i + k) − h0(i) + sign(w_k(i)) · (h0(i) − h_{t+1}(i))),
@@ -61,6 +61,12 @@ def _maps(affinity, plane, dy: tl.constexpr, dx: tl.constexpr, K: tl.constexpr):
 
 
 @triton.jit
+def _gate(attention, valid, dtype: tl.constexpr):
+    """Return the sigmoid of what `attention` points to; of pixels that are not `valid` some number in (0, 1)."""
+    return tl.sigmoid(tl.load(attention, valid, 0.0).to(dtype))
+
+
+@triton.jit
 def _scale(affinity, plane, pixel, height, width, K: tl.constexpr, MODE: tl.constexpr, dtype: tl.constexpr):
     """Return what the affinities of each pixel are multiplied with; a sum that overflows gives 0."""
     total = tl.zeros(pixel.shape, dtype)
@@ -85,7 +91,7 @@ def _step(
     coarse,
     affinity,
     scale,
-    gate,
+    attention,
     smallest,
     height,
     width,
@@ -106,8 +112,8 @@ def _step(
     valid = pixel < plane
     own, within = (image * channels + channel) * plane + pixel, valid & (channel < channels)
     affinity += image * (K * K - 1) * plane
-    if gate is not None:
-        gate += (image * steps + t) * (K // 2 + 1) * plane
+    if attention is not None:
+        attention += (image * steps + t) * (K // 2 + 1) * plane
     if FIRST:
         factor = _scale(affinity, plane, pixel, height, width, K, MODE, dtype)
     else:
@@ -116,8 +122,8 @@ def _step(
     absolute, signed = tl.zeros([1, BLOCK], dtype), tl.zeros([1, BLOCK], dtype)
     for radius in tl.static_range(K // 2, 0, -1):
         strength = factor
-        if gate is not None:
-            strength = factor * tl.load(gate + (K // 2 - radius) * plane + pixel, valid, 0.0).to(dtype)
+        if attention is not None:
+            strength = factor * _gate(attention + (K // 2 - radius) * plane + pixel, valid, dtype)
         for dy in tl.static_range(-radius, radius + 1):
             for dx in tl.static_range(-radius, radius + 1):
                 if (dy * dy == radius * radius) or (dx * dx == radius * radius):
@@ -127,8 +133,8 @@ def _step(
                     absolute += tl.abs(w)
                     signed += w
     anchor = tl.load(coarse + own, within, 0.0)
-    if gate is not None:
-        centre = tl.load(gate + (K // 2) * plane + pixel, valid, 1.0).to(dtype)
+    if attention is not None:
+        centre = _gate(attention + (K // 2) * plane + pixel, valid, dtype)
         centre = tl.maximum(centre * factor, smallest)
         gathered += centre * tl.load(state + own, within, 0.0) + (absolute - signed) * anchor
         tl.store(new + own, gathered / (absolute + centre), within)
@@ -145,7 +151,7 @@ def _sums(
     scale,
     below,
     affinity,
-    gate,
+    attention,
     smallest,
     height,
     width,
@@ -163,11 +169,11 @@ def _sums(
     affinity += image * (K * K - 1) * plane
     factor = _scale(affinity, plane, pixel, height, width, K, MODE, dtype)
     tl.store(scale + image * plane + pixel, factor, valid)
-    if gate is not None:
+    if attention is not None:
         step = tl.arange(0, STEPS)[:, None]
         within = valid & (step < steps)
-        pi = gate + (image * steps + step) * (K // 2 + 1) * plane + pixel
-        total = tl.maximum(tl.load(pi + (K // 2) * plane, within, 1.0).to(dtype) * factor, smallest)
+        rings = attention + (image * steps + step) * (K // 2 + 1) * plane + pixel
+        total = tl.maximum(_gate(rings + (K // 2) * plane, within, dtype) * factor, smallest)
         for radius in tl.static_range(K // 2, 0, -1):
             absolute = tl.zeros([1, BLOCK], dtype)
             for dy in tl.static_range(-radius, radius + 1):
@@ -176,7 +182,7 @@ def _sums(
                         inside = _inside(pixel, height, width, dy, dx)
                         w = tl.load(_maps(affinity, plane, dy, dx, K) + pixel, inside, 0.0).to(dtype)
                         absolute += tl.abs(w * factor)
-            total += tl.load(pi + (K // 2 - radius) * plane, within, 0.0).to(dtype) * absolute
+            total += _gate(rings + (K // 2 - radius) * plane, within, dtype) * absolute
         tl.store(below + (image * steps + step) * plane + pixel, total, within)
 
 
@@ -186,7 +192,7 @@ def _step_backward(
     q,
     affinity,
     scale,
-    gate,
+    attention,
     smallest,
     height,
     width,
@@ -207,9 +213,9 @@ def _step_backward(
     affinity += image * (K * K - 1) * plane
     scale += image * plane
     total = tl.load(grad + own, within, 0.0)
-    if gate is not None:
-        gate += (image * steps + t) * (K // 2 + 1) * plane
-        centre = tl.load(gate + (K // 2) * plane + pixel, valid, 0.0).to(dtype) * tl.load(scale + pixel, valid, 0.0)
+    if attention is not None:
+        attention += (image * steps + t) * (K // 2 + 1) * plane
+        centre = _gate(attention + (K // 2) * plane + pixel, valid, dtype) * tl.load(scale + pixel, valid, 0.0)
         total += tl.maximum(centre, smallest) * tl.load(q + own, within, 0.0)
     for radius in tl.static_range(K // 2, 0, -1):
         for dy in tl.static_range(-radius, radius + 1):
@@ -219,8 +225,8 @@ def _step_backward(
                     there = pixel - (dy * width + dx)
                     w = tl.load(_maps(affinity, plane, dy, dx, K) + there, inside, 0.0).to(dtype)
                     w *= tl.load(scale + there, inside, 0.0)
-                    if gate is not None:
-                        w *= tl.load(gate + (K // 2 - radius) * plane + there, inside, 0.0).to(dtype)
+                    if attention is not None:
+                        w *= _gate(attention + (K // 2 - radius) * plane + there, inside, dtype)
                     total += w * tl.load(q + own - (dy * width + dx), inside & within, 0.0)
     tl.store(grad + own, total, within)
 
@@ -229,12 +235,12 @@ def _step_backward(
 def _gradients(
     for_logits,
     for_affinity,
-    for_gate,
+    for_attention,
     qs,
     states,
     affinity,
     scale,
-    gate,
+    attention,
     smallest,
     height,
     width,
@@ -246,7 +252,7 @@ def _gradients(
     STEPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Write the gradients of h0, of the affinities and of DySPN's gate, from all steps: rows of a tile are steps.
+    """Write the gradients of h0, of the affinities and of DySPN's attention, from all steps: rows of a tile are steps.
 
     Args:
         for_logits: (N, C, H, W), holds what reached h0 as the state before the first step.
@@ -282,24 +288,26 @@ def _gradients(
     pi = tl.full([STEPS, BLOCK], 1.0, dtype)
     anchored = tl.zeros([STEPS, BLOCK], dtype)
     held = tl.zeros([1, BLOCK], dtype)
-    if gate is None:
+    if attention is None:
         anchored += 1.0
     else:
-        gate += (image * steps + step) * (K // 2 + 1) * plane + pixel
-        for_gate += (image * steps + step) * (K // 2 + 1) * plane + pixel
-        free = tl.load(gate + (K // 2) * plane, within, 0.0).to(dtype) * factor > smallest
+        attention += (image * steps + step) * (K // 2 + 1) * plane + pixel
+        for_attention += (image * steps + step) * (K // 2 + 1) * plane + pixel
+        centre = _gate(attention + (K // 2) * plane, within, dtype)
+        free = centre * factor > smallest
         towards = to_before - to_after
-        tl.store(for_gate + (K // 2) * plane, tl.where(free, towards * factor, 0.0), within)
+        gradient = tl.where(free, towards * factor, 0.0) * centre * (1.0 - centre)
+        tl.store(for_attention + (K // 2) * plane, gradient, within)
         # A centre held at its least weight does not shrink with the scale, so through that the affinities move it.
         held = tl.sum(tl.where(free, 0.0, towards), 0, keep_dims=True) * smallest
         held = tl.where(factor < 1, held, 0.0)
     for radius in tl.static_range(K // 2, 0, -1):
-        if gate is not None:
-            pi = tl.load(gate + (K // 2 - radius) * plane, within, 0.0).to(dtype)
+        if attention is not None:
+            pi = _gate(attention + (K // 2 - radius) * plane, within, dtype)
         still = tl.sum(pi * to_coarse, 0, keep_dims=True)
         turn = still - tl.sum(pi * to_after, 0, keep_dims=True) + held
         if MODE == BOUNDED:
-            if gate is None:
+            if attention is None:
                 turn = tl.where(factor < 1, turn, 0.0)
         elif MODE != SIGNED:
             turn = tl.zeros([1, BLOCK], dtype)
@@ -324,12 +332,12 @@ def _gradients(
                     gathered += w * products
                     absolute += tl.abs(w)
                     signed += w
-        if gate is None:
+        if attention is None:
             anchored -= signed
         else:
             anchored += pi * (absolute - signed)
             gradient = gathered + (absolute - signed) * to_coarse - absolute * to_after
-            tl.store(for_gate + (K // 2 - radius) * plane, gradient, within)
+            tl.store(for_attention + (K // 2 - radius) * plane, gradient * pi * (1.0 - pi), within)
     for c in range(channels):
         total = tl.load(for_logits + c * plane, valid, 0.0)
         total += tl.sum(anchored * tl.load(qs + c * plane, within, 0.0), 0, keep_dims=True)
@@ -341,9 +349,9 @@ def cspn_states(logits: Tensor, affinity: Tensor, steps: int, mode: int) -> Tens
     return _states(logits, affinity, None, steps, mode, 0.0)
 
 
-def dyspn_states(logits: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float) -> Tensor:
+def dyspn_states(logits: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float) -> Tensor:
     """Return what `fused.dyspn_states` does."""
-    return _states(logits, affinity, gate.contiguous(), gate.shape[1], Mode.BOUNDED, smallest_centre)
+    return _states(logits, affinity, attention.contiguous(), attention.shape[1], Mode.BOUNDED, smallest_centre)
 
 
 def cspn_backward(grad_states: Tensor, states: Tensor, affinity: Tensor, mode: int) -> tuple[Tensor, Tensor]:
@@ -353,18 +361,18 @@ def cspn_backward(grad_states: Tensor, states: Tensor, affinity: Tensor, mode: i
 
 
 def dyspn_backward(
-    grad_states: Tensor, states: Tensor, affinity: Tensor, gate: Tensor, smallest_centre: float
+    grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of the logits, of the affinity and of the gate."""
-    for_logits, for_affinity, for_gate = _backward(
-        grad_states, states, affinity, gate.contiguous(), Mode.BOUNDED, smallest_centre
+    """Return the gradients of the logits, of the affinity and of the attention."""
+    for_logits, for_affinity, for_attention = _backward(
+        grad_states, states, affinity, attention.contiguous(), Mode.BOUNDED, smallest_centre
     )
-    assert for_gate is not None
-    return for_logits, for_affinity, for_gate
+    assert for_attention is not None
+    return for_logits, for_affinity, for_attention
 
 
 def _states(
-    logits: Tensor, affinity: Tensor, gate: Tensor | None, steps: int, mode: int, smallest_centre: float
+    logits: Tensor, affinity: Tensor, attention: Tensor | None, steps: int, mode: int, smallest_centre: float
 ) -> Tensor:
     states = logits.new_empty((steps + 1, *logits.shape))
     states[0] = logits
@@ -376,42 +384,42 @@ def _states(
     programs = images * triton.cdiv(height * width, BLOCK) * triton.cdiv(channels, constants["CHANNELS"])
     with torch.cuda.device_of(states):
         for t in range(steps):
-            tensors = (states[t + 1], states[t], states[0], affinity, scale, gate)
+            tensors = (states[t + 1], states[t], states[0], affinity, scale, attention)
             numbers = (smallest_centre, height, width, channels, steps, t)
             _step[(programs,)](*tensors, *numbers, **constants, FIRST=t == 0, **COMPILER)
     return states
 
 
 def _backward(
-    grad_states: Tensor, states: Tensor, affinity: Tensor, gate: Tensor | None, mode: int, smallest_centre: float
+    grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     affinity, states = affinity.contiguous(), states.contiguous()
-    for_affinity, for_gate = torch.zeros_like(affinity), None if gate is None else torch.zeros_like(gate)
+    for_affinity, for_attention = torch.zeros_like(affinity), None if attention is None else torch.zeros_like(attention)
     grads = grad_states.clone(memory_format=torch.contiguous_format)
     if not states.numel():
-        return grads[0], for_affinity, for_gate
+        return grads[0], for_affinity, for_attention
     images, channels, height, width = states.shape[1:]
     steps = len(states) - 1
     scale = states.new_empty((images, height, width))
-    below = None if gate is None else states.new_empty((images, steps, height, width))
+    below = None if attention is None else states.new_empty((images, steps, height, width))
     kernel_size, together = _kernel_size(affinity), _channels_of_a_program(channels)
     normalised = {"K": kernel_size, "MODE": int(mode), "STEPS": triton.next_power_of_2(max(steps, 1))}
     tiles = images * triton.cdiv(height * width, BLOCK)
     with torch.cuda.device_of(states):
         sizes = (smallest_centre, height, width, steps)
-        _sums[(tiles,)](scale, below, affinity, gate, *sizes, **normalised, **COMPILER)
+        _sums[(tiles,)](scale, below, affinity, attention, *sizes, **normalised, **COMPILER)
         for t in reversed(range(steps)):
             if below is not None:
                 grads[t + 1] /= below[:, t, None]
-            tensors = (grads[t], grads[t + 1], affinity, scale, gate)
+            tensors = (grads[t], grads[t + 1], affinity, scale, attention)
             numbers = (smallest_centre, height, width, channels, steps, t)
             programs = tiles * triton.cdiv(channels, together)
             _step_backward[(programs,)](*tensors, *numbers, K=kernel_size, CHANNELS=together, **COMPILER)
         for_logits = grads[0].clone()
-        results, inputs = (for_logits, for_affinity, for_gate), (grads[1:], states, affinity, scale, gate)
+        results, inputs = (for_logits, for_affinity, for_attention), (grads[1:], states, affinity, scale, attention)
         numbers = (smallest_centre, height, width, images, channels, steps)
         _gradients[(tiles,)](*results, *inputs, *numbers, **normalised, **COMPILER)
-    return for_logits, for_affinity, for_gate
+    return for_logits, for_affinity, for_attention
 
 
 def _kernel_size(affinity: Tensor) -> int:
