@@ -6,7 +6,7 @@ kernels of `propagation_cpu`, on CUDA those of `propagation_triton`; `runs` says
 
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,6 +21,9 @@ from .threads import kernel_threads
 Array = NDArray[np.floating[Any]]
 
 Backend = Literal["auto", "reference"]
+
+NO_ATTENTION = (0, 0, 0, 0, 0)
+"""Shape of what CSPN gives the kernels in place of DySPN's attention: they are compiled once for both."""
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 """PyTorch brings Triton along where it supports GPUs."""
@@ -199,36 +202,34 @@ def _neighbourhood(affinity: Tensor, *, by_rings: bool) -> Neighbourhood:
 def _states(
     logits: Tensor, affinity: Tensor, attention: Tensor | None, steps: int, mode: int, smallest_centre: float
 ) -> Tensor:
-    states = logits.new_empty((steps + 1, *logits.shape))
-    states[0] = logits
+    states = _empty((steps + 1, *logits.shape), logits)
+    states[0] = _array(logits)
     inputs = _inputs(affinity, attention, mode, smallest_centre)
     with kernel_threads() as threads:
-        _kernels().propagate(states.numpy(), *inputs, *_share(logits, affinity, steps, threads))
-    return states
+        _kernels().propagate(states, *inputs, *_share(logits, affinity, steps, threads))
+    return torch.from_numpy(states)
 
 
 def _backward(
     grad_states: Tensor, states: Tensor, affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    contiguous = torch.contiguous_format
-    grads = grad_states.clone(memory_format=contiguous)
-    for_logits, for_affinity = torch.empty_like(grads[0]), torch.empty_like(affinity, memory_format=contiguous)
-    for_attention = torch.empty_like(affinity[:0, :0, None] if attention is None else attention, memory_format=contiguous)
+    grads = _empty(states.shape, states)
+    grads[:] = _array(grad_states)
+    for_logits, for_affinity = _empty(states.shape[1:], states), _empty(affinity.shape, affinity)
+    for_attention = _empty(NO_ATTENTION if attention is None else attention.shape, affinity)
     inputs = _inputs(affinity, attention, mode, smallest_centre)
     with kernel_threads() as threads:
-        together, bands = _share(for_logits, affinity, len(states) - 1, threads)
-        _kernels().propagate_back(grads.numpy(), *inputs, together, bands)
-        results = for_logits.numpy(), for_affinity.numpy(), for_attention.numpy()
-        bands = _jobs_per_image(len(affinity), threads)
-        _kernels().differentiate(*results, grads.numpy(), _array(states), *inputs, bands)
-    return for_logits, for_affinity, for_attention
+        _kernels().propagate_back(grads, *inputs, *_share(states[0], affinity, len(states) - 1, threads))
+        jobs = _jobs_per_image(len(affinity), threads)
+        _kernels().differentiate(for_logits, for_affinity, for_attention, grads, _array(states), *inputs, jobs)
+    return torch.from_numpy(for_logits), torch.from_numpy(for_affinity), torch.from_numpy(for_attention)
 
 
 def _inputs(affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float) -> tuple[Any, ...]:
     """Return what all kernels take; CSPN's attention is empty."""
     w, around = _array(affinity), _neighbourhood(affinity, by_rings=attention is not None)
-    given = affinity.new_empty((0,) * 5) if attention is None else attention
-    return w, _array(given), around, int(mode), w.dtype.type(smallest_centre)
+    given = _empty(NO_ATTENTION, affinity) if attention is None else _array(attention)
+    return w, given, around, int(mode), w.dtype.type(smallest_centre)
 
 
 def _share(state: Tensor, affinity: Tensor, steps: int, threads: int) -> tuple[int, int]:
@@ -248,6 +249,11 @@ def _share(state: Tensor, affinity: Tensor, steps: int, threads: int) -> tuple[i
 def _jobs_per_image(images: int, threads: int) -> int:
     """Return into how many jobs an image is divided so that all threads have as much to do."""
     return 1 if images >= 4 * threads else threads // math.gcd(images, threads)
+
+
+def _empty(shape: Sequence[int], like: Tensor) -> Array:
+    """Return a new array. Large ones NumPy puts on huge pages where the system has them; filling those is far faster."""
+    return np.empty(shape, _array(like[:0]).dtype)
 
 
 def _array(tensor: Tensor) -> Array:

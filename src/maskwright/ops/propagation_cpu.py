@@ -109,6 +109,14 @@ def _prefetch_row(array, at, count):  # type: ignore[no-untyped-def]
 
 
 @njit(**KERNEL)
+def _fill(out, to, count, value):  # type: ignore[no-untyped-def]
+    """Write `value` to `count` elements of `out` from `to` on."""
+    o = np.uint64(to)
+    for x in _columns(count):
+        _store(out, o + x, value)
+
+
+@njit(**KERNEL)
 def _copy(out, to, source, at, count):  # type: ignore[no-untyped-def]
     """Write `count` elements of `source` from `at` on to those of `out` from `to` on."""
     o, s = np.uint64(to), np.uint64(at)
@@ -203,13 +211,11 @@ def _normalise(weights, at, stride, scale, scale_at, magnitude, signed, sums_at,
             left, right = max(0, -dx), min(width, width - dx)
             _copy(weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0))
         else:
-            for x in range(at + p * stride, at + p * stride + width):
-                weights[x] = 0
+            _fill(weights, at + p * stride, width, zero)
     for r in range(len(around.rings) - 1):
         sums = sums_at + r * sums_stride
-        for x in range(sums, sums + width):
-            magnitude[x] = 0
-            signed[x] = 0
+        _fill(magnitude, sums, width, zero)
+        _fill(signed, sums, width, zero)
         for p in range(around.rings[r], around.rings[r + 1], TOGETHER):
             _add_magnitudes(magnitude, signed, sums, weights, at + p * stride, stride, width)
     s, m = np.uint64(scale_at), np.uint64(sums_at)
@@ -271,7 +277,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
     stride = (width + LANES - 1) // LANES * LANES
     slots, row = radius * (many - 1) + 1, stride + 2 * radius
     plane = height * width
-    dtype = states.dtype
+    dtype, zero = states.dtype, states.dtype.type(0)
     weights, scale = np.zeros(slots * neighbours * stride, dtype), np.empty(slots * stride, dtype)
     magnitude, signed = np.empty(slots * count * stride, dtype), np.empty(slots * count * stride, dtype)
     padded = np.zeros(many * channels * rows * row, dtype)
@@ -300,8 +306,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                     if 0 <= y + radius < height:
                         _copy(padded, to, flat, (((t * images + n) * channels + c) * height + y + radius) * width, width)
                     else:
-                        for x in range(to, to + width):
-                            padded[x] = 0
+                        _fill(padded, to, width, zero)
             if first <= y < last:
                 s = y % slots
                 for p in range(neighbours):
@@ -320,7 +325,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                         _prefetch_row(flat_attention, ahead + r * plane, width)
                 for c in range(channels):
                     shift = (i * channels + c) * rows * row
-                    total[:] = 0
+                    _fill(total, 0, stride, zero)
                     for r in range(count):
                         _add_products(total, gate, r * stride, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], shift)
                     here = ((t * images + n) * channels + c) * plane + y * width
@@ -367,7 +372,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
     stride = (width + LANES - 1) // LANES * LANES
     slots, row = radius * (many + 1) + 1, stride + 2 * radius
     plane, ring = height * width, rows * row
-    dtype = grads.dtype
+    dtype, zero = grads.dtype, grads.dtype.type(0)
     weights, scale = np.zeros(slots * neighbours * row, dtype), np.empty(slots * stride, dtype)
     magnitude, signed = np.empty(slots * count * stride, dtype), np.empty(slots * count * stride, dtype)
     # What each ring of a pixel hands on, and at last the pixel to itself.
@@ -403,8 +408,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                             grad = ((((t + 1) * images + n) * channels + c) * height + source) * width
                             _hand_on(forces, to + r * ring, flat, grad, gate, r * stride, below, width, attends)
                         else:
-                            for x in range(to + r * ring, to + r * ring + width):
-                                forces[x] = 0
+                            _fill(forces, to + r * ring, width, zero)
             if first <= y < last:
                 for r in range(count):
                     for p in range(around.rings[r], around.rings[r + 1]):
@@ -412,7 +416,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                         weights_at[p] = ((y - dy) % slots * neighbours + p) * row + radius - dx
                 for c in range(channels):
                     shift = (i * channels + c) * (count + 1) * ring
-                    total[:] = 0
+                    _fill(total, 0, stride, zero)
                     _add_products(total, ones, 0, weights, weights_at, forces, forces_at, 0, neighbours, shift)
                     new = np.uint64((((t * images + n) * channels + c) * height + y) * width)
                     own = np.uint64(shift + count * ring + (front - radius) % rows * row + radius)
@@ -485,8 +489,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
             if 0 <= front < height:
                 _copy(padded, to, h, ((j // channels * images + n) * channels + j % channels) * plane + front * width, width)
             else:
-                for x in range(to, to + width):
-                    padded[x] = 0
+                _fill(padded, to, width, zero)
         y = front - radius
         if y < top:
             continue
@@ -494,7 +497,9 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
         for p in range(neighbours):
             dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
             state_at[p] = (y + dy) % rows * row + radius + dx
-        anchored[:], turn[:], held[:] = 0, 0, 0
+        _fill(anchored, 0, count * stride, zero)
+        _fill(turn, 0, count * stride, zero)
+        _fill(held, 0, stride, zero)
         for c in range(channels):
             here = (n * channels + c) * plane + y * width
             _copy(flat_logits, here, g, here, width)
@@ -506,7 +511,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
             else:
                 at = ((n * steps + t) * (count + 1) * height + y) * width
                 _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, 0, magnitude, signed, 0, count, smallest)
-                for_gate[:] = 0
+                _fill(for_gate, 0, (count + 1) * stride, zero)
             for c in range(channels):
                 j = t * channels + c
                 here = (n * channels + c) * plane + y * width
@@ -524,7 +529,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                         _store(anchored, s + x, anchored[s + x] + force * anchor)
                         _store(turn, s + x, turn[s + x] + force * (anchor - _load(h, new + x)))
                     if attends:
-                        total[:] = 0
+                        _fill(total, 0, stride, zero)
                         _add_products(total, ones, 0, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], j * rows * row)
                         for x in _columns(width):
                             absolute, moved = _load(magnitude, s + x), _load(total, x)
@@ -557,7 +562,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                     turn[s + x] = 0
             for p in range(around.rings[r], around.rings[r + 1]):
                 k = around.order[p]
-                total[:] = 0
+                _fill(total, 0, stride, zero)
                 if 0 <= y + around.offsets[k, 0] < height:
                     _add_products(total, ones, 0, forces, forces_at, padded, padded_at, r * pairs, (r + 1) * pairs, state_at[p])
                     _through_the_sums(total, anchored, turn, s, weights, p * stride, scale, width)
