@@ -17,7 +17,7 @@ from maskwright.errors import ConfigError, MaskwrightError
 
 if TYPE_CHECKING:
     from maskwright.data.pets import Border
-    from maskwright.engine.reporting import Readings
+    from maskwright.engine.borders import Readings
     from maskwright.types import EvaluationResult
 
 BorderChoice: TypeAlias = Literal["pet", "ignore", "both"]
@@ -308,7 +308,8 @@ def _evaluate_on_data(
     folders: Mapping[str, Path], name: str, border: BorderChoice | None, out: Path, *, boundary: bool
 ) -> None:
     from maskwright.data.catalog import DataConfig
-    from maskwright.engine.evaluate import evaluate_on_data, record_of, with_border
+    from maskwright.engine.borders import with_border
+    from maskwright.engine.evaluate import evaluate_on_data, record_of
     from maskwright.engine.reporting import report_on_data
     from maskwright.files import write_json
 
@@ -495,7 +496,7 @@ def _show(stages: "Mapping[str, EvaluationResult]", page: Path) -> None:
 
 
 def _show_readings(readings: "Readings", page: Path) -> None:
-    from maskwright.engine.reporting import BORDER_NAMES
+    from maskwright.engine.borders import BORDER_NAMES
     from maskwright.report.terminal import show
 
     show({BORDER_NAMES[border] if border else "": stages for border, stages in readings.items()}, page)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from maskwright.cli import main
 from maskwright.data.catalog import DataConfig, open_data
+from maskwright.engine.borders import border_notes
 from maskwright.engine.evaluate import compare, evaluate_folders, evaluate_run, scored_part
 from maskwright.engine.predict import predict_folder
-from maskwright.engine.reporting import _border_notes
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
 from maskwright.metrics.bootstrap import bootstrap, change
@@ -119,9 +119,9 @@ def test_undefined_boundary_scores_survive_the_file(trained_run: Path, tmp_path:
 
 
 def test_a_page_on_pet_states_the_border_that_was_scored() -> None:
-    counted, ignored = (_border_notes(DataConfig(name="pets:DIR", border=border)) for border in ("pet", "ignore"))
+    counted, ignored = (border_notes(DataConfig(name="pets:DIR", border=border)) for border in ("pet", "ignore"))
     assert "counts as pet" in counted[0] and "is ignored" in ignored[0]
-    assert _border_notes(DataConfig(name="folder:DIR")) == ()
+    assert border_notes(DataConfig(name="folder:DIR")) == ()
 
 
 def test_damaged_scores_are_named(trained_run: Path, tmp_path: Path) -> None:

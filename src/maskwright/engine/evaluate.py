@@ -1,6 +1,5 @@
 """Scoring: a run on the part of its data that it never saw, or any folder of masks against the truth."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ..metrics.boundary_meter import has_boundary
 from ..metrics.scores import scores
 from ..progress import track
 from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
+from .borders import with_border
 from .masks import masks_by_name, pair_by_stem, read_coarse
 from .network import decide
 from .predict import Predictor
@@ -55,19 +55,6 @@ def scored_part(splits: Splits) -> tuple[str, Dataset]:
     if splits.val is not None:
         return "val", splits.val
     raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
-
-
-def with_border(data: DataConfig, border: Border | None) -> DataConfig:
-    """Return the same data with another convention of Pet's border; None leaves it as it is.
-
-    Raises:
-        ConfigError: the data is not `pets`, which alone has such a border.
-    """
-    if border is None:
-        return data
-    if data.name.partition(":")[0] != "pets":
-        raise ConfigError(f"border {border} is given for the data {data.name!r}; only pets have a border to choose for")
-    return dataclasses.replace(data, border=border)
 
 
 def evaluate_run(

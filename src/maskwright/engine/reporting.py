@@ -21,8 +21,9 @@ from ..errors import DataError
 from ..files import write_json
 from ..metrics import image_iou
 from ..progress import say
-from ..report import Convention, Curve, Picture, Report, Stage, Strip, write_report
+from ..report import Curve, Picture, Report, Stage, Strip, write_report
 from ..types import Dataset, EvaluationResult
+from .borders import Readings, border_notes, conventions, with_border
 from .evaluate import (
     COARSE,
     change_dict,
@@ -33,7 +34,6 @@ from .evaluate import (
     scored_part,
     stage_names_of,
     summary,
-    with_border,
 )
 from .masks import masks_by_name, pair_by_stem
 from .network import RefinedSegmenter, decide
@@ -42,21 +42,6 @@ from .run import RunFolder, load_model, require_finished
 
 STRIPS = 6
 """Images that are shown with every refinement step."""
-
-
-BORDER_NOTES: Mapping[Border, str] = {
-    "pet": "The border strip of the Pet trimaps counts as pet (data.border: pet): the edge that is scored is the strip's "
-    "outer edge, and a mask that follows the animal's own edge loses.",
-    "ignore": "The border strip of the Pet trimaps is ignored (data.border: ignore): no pixel in it is scored, so a mask "
-    "may place the edge anywhere in the strip.",
-}
-"""What the two conventions of `data.border` mean for the scores, `pets` only."""
-
-BORDER_NAMES: Mapping[Border, str] = {"pet": "border as pet", "ignore": "border ignored"}
-"""What they are called beside scores by both."""
-
-Readings = Mapping[Border | None, Mapping[str, EvaluationResult]]
-"""Convention of the border, None for that of the data → the stages scored by it, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +146,7 @@ def report_readings(
     part, dataset = scored_part(splits)
     pictures = _Pictures(dataset, shown)
     readings = {border: {name: run.readings[border][key] for name, (run, key) in shown.items()} for border in borders}
-    stages, convention, others = _conventions(readings)
+    stages, convention, others = conventions(readings)
     what = f"{len(dataset)} {part} images of {data.name.partition(':')[0]}"
     write_report(
         out,
@@ -176,7 +161,7 @@ def report_readings(
             if any(run.refined for run in scored)
             else (),
             pictures=pictures.picture,
-            notes=_border_notes(data, borders),
+            notes=border_notes(data, borders),
             config="\n".join(
                 f"# {run.folder.root.name}\n{run.folder.config.read_text(encoding='utf-8')}" for run in scored
             ),
@@ -268,7 +253,7 @@ def report_on_data(
             },
         )
 
-    stages, convention, others = _conventions(readings)
+    stages, convention, others = conventions(readings)
     kind = data.name.partition(":")[0]
     write_report(
         out,
@@ -281,22 +266,11 @@ def report_on_data(
             stages=stages,
             strips=(),
             pictures=picture,
-            notes=_border_notes(data, borders),
+            notes=border_notes(data, borders),
             convention=convention,
             others=others,
         ),
     )
-
-
-def _conventions(readings: Readings) -> tuple[tuple[Stage, ...], str, tuple[Convention, ...]]:
-    """Return the stages of the first reading, its name where there are others, and those."""
-    (_, own), *rest = (
-        (border, tuple(Stage(name=name, result=result) for name, result in results.items()))
-        for border, results in readings.items()
-    )
-    others = tuple(Convention(name=BORDER_NAMES[border], stages=stages) for border, stages in rest if border)
-    first = next(iter(readings))
-    return own, BORDER_NAMES[first] if first and others else "", others
 
 
 class _Pictures:
@@ -392,12 +366,6 @@ def _curves(run: ScoredRun) -> list[Curve]:
             val_name=val_name,
         )
     ]
-
-
-def _border_notes(data: DataConfig, borders: Sequence[Border | None] = (None,)) -> tuple[str, ...]:
-    if data.name.partition(":")[0] != "pets":
-        return ()
-    return tuple(BORDER_NOTES[border or data.border] for border in borders)
 
 
 def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, str]:
