@@ -4,7 +4,8 @@
 
 One process, 375×500 pixels, 10 steps, 2 and 21 classes, the same unaries for both. What is timed is everything from
 probabilities and picture to probabilities, the lattices included, after one warm-up call of each; rounds alternate
-between the two and the medians count. Needs pydensecrf2. Nothing else should run on the machine.
+between the two and the medians count. Needs pydensecrf2, `pip install -e '.[bench]'`. Nothing else should run on the
+machine.
 """
 
 import argparse

@@ -225,7 +225,7 @@ def test_threads_do_not_change_the_result() -> None:
 def pydensecrf_labels(
     probabilities: np.ndarray, image: np.ndarray, parameters: CRFParameters, steps: int
 ) -> np.ndarray:
-    peer = pytest.importorskip("pydensecrf.densecrf")
+    peer = pytest.importorskip("pydensecrf.densecrf", reason="needs pydensecrf2: pip install -e '.[bench]'")
     classes, height, width = probabilities.shape
     crf = peer.DenseCRF2D(width, height, classes)
     crf.setUnaryEnergy(-np.log(np.maximum(probabilities, 1e-5)).reshape(classes, -1))
