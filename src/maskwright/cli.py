@@ -224,7 +224,7 @@ def refine(
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
         size: side of the square at which the refiner works, pixels; 0 is each image's own size; the size that it was
             trained at where it is not given.
-        device: where to compute.
+        device: where the refiner of --refiner works; methods work on the CPU.
     """
     from maskwright.engine.refine import refine_folder
     from maskwright.engine.refinements import TABLE, read_refinements, summary_line

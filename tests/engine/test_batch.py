@@ -19,7 +19,9 @@ def convert(folder: Path, **settings: str | int | None) -> list[str]:
 
     folder.mkdir(exist_ok=True)
     inputs = [folder.parent / name for name in ("a", "b")]
-    run_batch({path: folder / f"{path.name}.out" for path in inputs}, do, label="convert", settings=settings)
+    run_batch(
+        {path: folder / f"{path.name}.out" for path in inputs}, do, label="convert", settings=settings, memory_advice=""
+    )
     return done
 
 

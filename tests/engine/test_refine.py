@@ -15,7 +15,7 @@ from maskwright.data.io import read_image, read_logits, read_mask, read_probabil
 from maskwright.data.naming import IMAGE_SUFFIXES
 from maskwright.engine.mask import refine_mask
 from maskwright.engine.masks import pair_by_stem, read_coarse, read_mask_alone
-from maskwright.engine.predict import Predictor
+from maskwright.engine.predict import Predictor, predict_folder
 from maskwright.engine.refine import refine_folder
 from maskwright.engine.trained import TrainedRefiner
 from maskwright.errors import BatchError, ConfigError, DataError
@@ -343,6 +343,11 @@ def test_outputs_of_another_method_are_not_taken_for_finished(
         ({"method": "gided"}, r"unknown method 'gided'; did you mean guided\?"),
         ({"method": ""}, r"unknown method ''; expected one of bundled, dense_crf, guided, none"),
         ({"method": "."}, r"method \. is a folder; give the run of a trained refiner as --refiner"),
+        (
+            {"method": "guided", "device": "cuda"},
+            r"device cuda is given beside the method guided, which works on the CPU",
+        ),
+        ({"device": "cuda"}, r"device cuda is given beside the method bundled"),
         ({"method": "guided", "size": 64}, r"size 64 is given beside the method guided"),
     ],
 )
@@ -352,3 +357,26 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         refine_folder(images, masks, tmp_path / "out", **settings)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_processor_may_be_named_beside_a_method(images: Path, masks: Path, tmp_path: Path) -> None:
+    assert len(refine_folder(images, masks, tmp_path / "out", method="none", device="cpu")) == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_where_memory_ends_the_advice_is_one_that_can_be_followed(
+    error: Exception, refined_run: Path, images: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("maskwright.engine.refine.apply_method", fail)
+    monkeypatch.setattr("maskwright.engine.refine.TrainedRefiner.logits", fail)
+    monkeypatch.setattr("maskwright.engine.predict.Predictor.logits", fail)
+    with pytest.raises(BatchError, match="test_0.png: out of memory; free some, or refine smaller copies") as caught:
+        refine_folder(images, masks, tmp_path / "method", method="guided")
+    assert "--size" not in str(caught.value)
+    with pytest.raises(BatchError, match="out of memory; refine at a smaller --size"):
+        refine_folder(images, masks, tmp_path / "run", refiner=refined_run)
+    with pytest.raises(BatchError, match="out of memory; use a run with a smaller data.size"):
+        predict_folder(refined_run, images, tmp_path / "predicted")

@@ -22,6 +22,7 @@ def run_batch(
     *,
     label: str,
     settings: Mapping[str, str | int | None],
+    memory_advice: str,
     inputs: Iterable[Path] = (),
 ) -> None:
     """Call `do` for every input whose output is missing; go on past failures and name them all at the end.
@@ -32,6 +33,7 @@ def run_batch(
         label: of the progress bar.
         settings: all that the outputs depend on; kept beside them, so that outputs of other settings are not taken for
             finished ones.
+        memory_advice: what to do where memory runs out.
         inputs: further files that are read, which no output may replace either.
 
     Raises:
@@ -59,7 +61,7 @@ def run_batch(
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                failures.append(f"{path}: out of memory; use a run with a smaller data.size, or refine with --size")
+                failures.append(f"{path}: out of memory; {memory_advice}")
             bar.advance()
     if failures:
         shown = "\n  ".join(failures[:20])

@@ -140,7 +140,8 @@ def predict_folder(
         "save": save,
         "flip": flip,
     }
-    run_batch(outputs, one, label="predict", settings=settings)
+    advice = "use a run with a smaller data.size"
+    run_batch(outputs, one, label="predict", settings=settings, memory_advice=advice)
     return [outputs[path] for path in paths]
 
 

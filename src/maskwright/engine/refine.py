@@ -66,14 +66,14 @@ def refine_folder(
         save: see `predict_folder`; the labels of a binary mask are 0 and 1.
         size: side of the square at which the refiner works, pixels; 0 works at each image's own size, None at the size
             that the refiner was trained at. A method works at each image's own size.
-        device: "auto", "cpu" or "cuda": where the refiner works.
+        device: "auto", "cpu" or "cuda": where the refiner works. A method works on the CPU.
 
     Returns:
         The output files.
 
     Raises:
-        ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method; `size` beside a
-            method; `out` holds masks of another refiner or of other settings, or a `refinement.csv` of another origin.
+        ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method; `size` or "cuda" beside
+            a method; `out` holds masks of another refiner or of other settings, or a `refinement.csv` of another origin.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
@@ -83,8 +83,12 @@ def refine_folder(
         )
     if refiner is not None:
         refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
+        advice = "refine at a smaller --size"
     else:
-        refine, by = _by_method(DEFAULT if method is None else method, mask_kind=mask_kind, save=save, size=size)
+        refine, by = _by_method(
+            DEFAULT if method is None else method, mask_kind=mask_kind, save=save, size=size, device=device
+        )
+        advice = "free some, or refine smaller copies of image and mask"
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
     stem_of = {mask: stem for stem, (mask, _) in pairs.items()}
     outputs = {mask: out / f"{stem}{SUFFIX[save]}" for mask, stem in stem_of.items()}
@@ -104,7 +108,7 @@ def refine_folder(
             table.add(stem_of[mask], report)
             write(outputs[mask])
 
-        run_batch(outputs, one, label="refine", settings=settings, inputs=image_of.values())
+        run_batch(outputs, one, label="refine", settings=settings, memory_advice=advice, inputs=image_of.values())
     return list(outputs.values())
 
 
@@ -128,7 +132,7 @@ def _by_refiner(
 
 
 def _by_method(
-    method: str, *, mask_kind: MaskKind, save: Save, size: int | None
+    method: str, *, mask_kind: MaskKind, save: Save, size: int | None, device: str
 ) -> tuple[RefineFile, dict[str, str | int]]:
     """Return what refines a file by a method, and the settings that it depends on."""
     if method and method not in METHODS and Path(method).is_dir():
@@ -136,6 +140,8 @@ def _by_method(
     method_of(method)
     if size is not None:
         raise ConfigError(f"size {size} is given beside the method {method}, which works at each image's own size")
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device {device} is given beside the method {method}, which works on the CPU; leave it out")
 
     def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
         coarse = read_mask_alone(mask, kind=mask_kind)
