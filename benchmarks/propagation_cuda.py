@@ -112,7 +112,9 @@ def measure(name: str, shape: tuple[int, ...], repeats: int, bytes_per_second: f
             taken = milliseconds(without_gradient(lambda *a: fused.dyspn_states(*a), list(arguments)), repeats)
         kind = f"kernels, {str(dtype).removeprefix('torch.')} affinity, forward"
         result[f"{kind}, ms"] = taken
-        result[f"{kind}, share of the bandwidth"] = must_move(logits, given, attention) / (taken / 1e3) / bytes_per_second
+        result[f"{kind}, share of the bandwidth"] = (
+            must_move(logits, given, attention) / (taken / 1e3) / bytes_per_second
+        )
     return result
 
 

@@ -289,3 +289,18 @@ def test_sigterm_while_training_is_143_and_the_same_command_resumes(
     record = json.loads((run / "metrics.json").read_text())
     assert len(record["history"]["train_loss"]) == epochs
     assert read_config(RunFolder(root=run), SegmenterRunConfig).train.epochs == epochs
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    program = (
+        "import sys; from maskwright import cli; cli._run = lambda *_: print('x' * 10**6); "
+        "sys.exit(cli.main(['train']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == 141
+    process.stderr.close()

@@ -5,6 +5,7 @@ imports wait until a command is chosen, so `maskwright --help` answers at once.
 """
 
 import difflib
+import os
 import shlex
 import sys
 import textwrap
@@ -413,6 +414,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         _run(arguments[0], arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, as `head` has. What is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except MaskwrightError as error:
         print(f"maskwright: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,5 +1,7 @@
 """Intervals: what they must hold, and what a pair of results must share."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -267,6 +269,7 @@ def test_intervals_read_well():
     assert str(interval) == "0.021 [0.015, 0.028]"
     assert f"{interval:+.3f}" == "+0.021 [+0.015, +0.028]"
     assert f"{interval:.1%}" == "2.1% [1.5%, 2.8%]"
+    assert str(Interval(math.nan, math.nan, math.nan)) == "–"
     assert [Interval(0, low, high).excludes_zero for low, high in [(1, 2), (-2, -1), (-1, 1), (0, 1)]] == [
         True,
         True,

@@ -5,6 +5,7 @@ computed anew; the interval holds the middle `level` of its values. It says how 
 move the score; it knows nothing of another training. Below some twenty images it is too narrow.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -48,6 +49,7 @@ class Interval:
     """A value between its bounds; the bounds are nan where the spread cannot be known, as from one image.
 
     A format applies to all three numbers: `f"{interval:+.3f}"` gives "+0.021 [+0.015, +0.028]"; `str` uses ".3f".
+    Where there is no value at all, it is a dash.
     """
 
     value: float
@@ -61,7 +63,7 @@ class Interval:
 
     def __format__(self, spec: str) -> str:
         value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]"
+        return "–" if math.isnan(self.value) else f"{value} [{low}, {high}]"
 
     def __str__(self) -> str:
         return format(self)
