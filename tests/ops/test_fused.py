@@ -1,5 +1,6 @@
 """The fused operations: the same numbers and gradients as the readable reference, whatever the size, layout or threads."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -132,6 +133,31 @@ def test_the_number_of_threads_does_not_matter() -> None:
         out = cspn(*tensors[:2])
         results[-1] += [out, *torch.autograd.grad(out.sum(), tensors[:2])]
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("share", [(4, 2), (4, 4), (3, 3), (2, 7), (1, 11)])
+def test_sweeps_and_bands_do_not_matter(share: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps a sweep makes and bands an image has: all states and gradients are the same, bit for bit."""
+    tensors = inputs((2, 2, 51, 5), 5, steps=4, dtype=torch.float32)
+    results: list[list[Tensor]] = []
+    for together, bands in ((4, 1), share):
+        monkeypatch.setattr(fused, "_share", lambda *_, chosen=(together, bands): chosen)
+        monkeypatch.setattr(fused, "_jobs_per_image", lambda *_, chosen=bands: chosen)
+        results.append([])
+        for propagate, given in ((dyspn, tensors), (cspn, tensors[:2])):
+            states = propagate(*given, 4, return_steps=True)
+            weights = random(*states.shape, seed=3, dtype=torch.float32)
+            results[-1] += [states, *torch.autograd.grad(states, given, weights)]
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4, 16, 96])
+def test_bands_are_high_enough_for_their_sweeps(threads: int) -> None:
+    for images, height, kernel_size, steps in itertools.product((1, 3, 8), (1, 5, 16, 37, 256), (3, 7), (0, 1, 6)):
+        state, affinity = torch.empty(images, 1, height, 2), torch.empty(images, kernel_size**2 - 1, height, 2)
+        together, bands = fused._share(state, affinity, steps, threads)
+        assert together >= 1 and bands >= 1
+        assert height // bands >= 2 * (kernel_size // 2) * (together - 1) or bands == 1
 
 
 def test_gradients_are_the_numerical_ones() -> None:

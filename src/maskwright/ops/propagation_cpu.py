@@ -2,9 +2,9 @@
 
 A job sweeps over rows of one image. At each row it normalises the affinities into a small buffer that stays in the cache,
 then computes one row of every step: step i lags R rows behind step i − 1, whose rows are then all there. Rows are shared
-among jobs as `_first_rows` and `_between` say; each row of each step is computed once, by the same arithmetic whatever
-the jobs, so results do not depend on the number of threads. Arrays are C-contiguous, all float32 or all float64. N
-images, C classes, T steps, K·K − 1 neighbours, R = K // 2:
+among jobs as `propagate` says; each row of each step is computed once, by the same arithmetic whatever the jobs, so
+results do not depend on the number of threads. Arrays are C-contiguous, all float32 or all float64. N images, C classes,
+T steps, K·K − 1 neighbours, R = K // 2:
 
     affinity (N, K·K − 1, H, W)         raw, in raster order without the centre
     attention (N, T, R + 1, H, W)       DySPN's before the sigmoid: rings from the outermost, then the centre; empty for CSPN
@@ -19,7 +19,7 @@ The backward passes need the states alone. With q_t the gradient of step t + 1, 
 for CSPN without π, and the last term only where the affinities were divided.
 """
 
-from typing import Any
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 
 import numpy as np
 from llvmlite import ir
@@ -44,17 +44,17 @@ AHEAD = 4
 KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
-def _read_only(module: Any) -> Any:
+def _read_only(module):
     """LLVM metadata for what `_load` reads and `_store` does not write: without it loops of many rows stay scalar."""
     domain = module.add_metadata([ir.MetaDataString(module, "rows")])
     return module.add_metadata([module.add_metadata([ir.MetaDataString(module, "read only"), domain])])
 
 
 @intrinsic
-def _load(typing, array, index):  # type: ignore[no-untyped-def]
-    """Return array[index] of a flat array that no `_store` nearby writes to; index is unsigned."""
+def _load(typing, array, index):
+    """Return array[index] of a flat array, an element that no `_store` of the same function writes; index is unsigned."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         value = builder.load(builder.gep(data, [arguments[1]]))
         value.set_metadata("alias.scope", _read_only(builder.module))
@@ -64,10 +64,10 @@ def _load(typing, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _store(typing, array, index, value):  # type: ignore[no-untyped-def]
-    """Write array[index] of a flat array that no `_load` nearby reads; index is unsigned."""
+def _store(typing, array, index, value):
+    """Write array[index] of a flat array, an element that no `_load` of the same function reads; index is unsigned."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         builder.store(arguments[2], builder.gep(data, [arguments[1]])).set_metadata(
             "noalias", _read_only(builder.module)
@@ -78,10 +78,10 @@ def _store(typing, array, index, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _prefetch(typing, array, index):  # type: ignore[no-untyped-def]
+def _prefetch(typing, array, index):
     """Ask for array[index] of a flat array ahead of its use."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
         number = ir.IntType(32)
@@ -96,20 +96,20 @@ def _prefetch(typing, array, index):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _columns(count):  # type: ignore[no-untyped-def]
+def _columns(count):
     """Return the range of an unsigned index, for which numba leaves out the test whether it counts from the end."""
     return range(np.uint64(count))
 
 
 @njit(**KERNEL)
-def _prefetch_row(array, at, count):  # type: ignore[no-untyped-def]
+def _prefetch_row(array, at, count):
     """Ask for `count` elements from `at` on."""
     for x in range(np.uint64(at), np.uint64(at + count), np.uint64(CACHE_LINE // array.itemsize)):
         _prefetch(array, x)
 
 
 @njit(**KERNEL)
-def _fill(out, to, count, value):  # type: ignore[no-untyped-def]
+def _fill(out, to, count, value):
     """Write `value` to `count` elements of `out` from `to` on."""
     o = np.uint64(to)
     for x in _columns(count):
@@ -117,7 +117,7 @@ def _fill(out, to, count, value):  # type: ignore[no-untyped-def]
 
 
 @njit(**KERNEL)
-def _copy(out, to, source, at, count):  # type: ignore[no-untyped-def]
+def _copy(out, to, source, at, count):
     """Write `count` elements of `source` from `at` on to those of `out` from `to` on."""
     o, s = np.uint64(to), np.uint64(at)
     for x in _columns(count):
@@ -125,8 +125,8 @@ def _copy(out, to, source, at, count):  # type: ignore[no-untyped-def]
 
 
 @njit(**KERNEL)
-def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, last, shift):  # type: ignore[no-untyped-def]
-    """Add to out[x], for p from `first` to `last`, gate[gate_at + x] · left[left_at[p] + x] · right[right_at[p] + shift + x]."""
+def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, last, shift):
+    """Add gate[x] · Σ_p left[left_at[p] + x] · right[right_at[p] + shift + x], p from `first` to `last`, to out[x]."""
     g = np.uint64(gate_at)
     for p in range(first, last, TOGETHER):
         a0, b0 = np.uint64(left_at[p]), np.uint64(right_at[p] + shift)
@@ -150,20 +150,30 @@ def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, las
 
 
 @njit(**KERNEL)
-def _add_magnitudes(absolute, plain, at, weights, first, stride, count):  # type: ignore[no-untyped-def]
+def _add_magnitudes(absolute, plain, at, weights, first, stride, count):
     """Add eight rows of `weights` from `first` on, `stride` apart, to `plain` and their magnitudes to `absolute`."""
     to, a, b = np.uint64(at), np.uint64(first), np.uint64(stride)
     for x in _columns(count):
-        w0, w1, w2, w3 = _load(weights, a + x), _load(weights, a + b + x), _load(weights, a + 2 * b + x), _load(weights, a + 3 * b + x)
+        w0, w1, w2, w3 = (
+            _load(weights, a + x),
+            _load(weights, a + b + x),
+            _load(weights, a + 2 * b + x),
+            _load(weights, a + 3 * b + x),
+        )
         c = a + 4 * b
-        w4, w5, w6, w7 = _load(weights, c + x), _load(weights, c + b + x), _load(weights, c + 2 * b + x), _load(weights, c + 3 * b + x)
+        w4, w5, w6, w7 = (
+            _load(weights, c + x),
+            _load(weights, c + b + x),
+            _load(weights, c + 2 * b + x),
+            _load(weights, c + 3 * b + x),
+        )
         _store(plain, to + x, plain[to + x] + (((w0 + w1) + (w2 + w3)) + ((w4 + w5) + (w6 + w7))))
         m = ((abs(w0) + abs(w1)) + (abs(w2) + abs(w3))) + ((abs(w4) + abs(w5)) + (abs(w6) + abs(w7)))
         _store(absolute, to + x, absolute[to + x] + m)
 
 
 @njit(**KERNEL)
-def _sigmoid(out, to, values, at, count):  # type: ignore[no-untyped-def]
+def _sigmoid(out, to, values, at, count):
     """Write 1 / (1 + e^−x) of a row to `out`; in float32 by a polynomial, since calls of `exp` are not vectorised."""
     o, v = np.uint64(to), np.uint64(at)
     if out.itemsize == 8:
@@ -189,7 +199,23 @@ def _sigmoid(out, to, values, at, count):  # type: ignore[no-untyped-def]
 
 
 @njit(**KERNEL)
-def _normalise(weights, at, stride, scale, scale_at, magnitude, signed, sums_at, sums_stride, affinity, first, shape, y, around, mode):  # type: ignore[no-untyped-def]
+def _normalise(
+    weights,
+    at,
+    stride,
+    scale,
+    scale_at,
+    magnitude,
+    signed,
+    sums_at,
+    sums_stride,
+    affinity,
+    first,
+    shape,
+    y,
+    around,
+    mode,
+):
     """Write row y of the weights, ring by ring, and its sums over the neighbours inside.
 
     Args:
@@ -209,7 +235,9 @@ def _normalise(weights, at, stride, scale, scale_at, magnitude, signed, sums_at,
         dy, dx = around.offsets[k, 0], around.offsets[k, 1]
         if 0 <= y + dy < height:
             left, right = max(0, -dx), min(width, width - dx)
-            _copy(weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0))
+            _copy(
+                weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0)
+            )
         else:
             _fill(weights, at + p * stride, width, zero)
     for r in range(len(around.rings) - 1):
@@ -240,7 +268,23 @@ def _normalise(weights, at, stride, scale, scale_at, magnitude, signed, sums_at,
 
 
 @njit(**KERNEL)
-def _attend(gate, stride, below, still, attention, at, plane, width, scale, scale_at, magnitude, signed, sums_at, count, smallest):  # type: ignore[no-untyped-def]
+def _attend(
+    gate,
+    stride,
+    below,
+    still,
+    attention,
+    at,
+    plane,
+    width,
+    scale,
+    scale_at,
+    magnitude,
+    signed,
+    sums_at,
+    count,
+    smallest,
+):
     """Write what weighs the sums of a row in one step.
 
     Args:
@@ -268,7 +312,7 @@ def _attend(gate, stride, below, still, attention, at, plane, width, scale, scal
 
 
 @njit(**KERNEL)
-def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):  # type: ignore[no-untyped-def]
+def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):
     """Compute steps `begin` to `end` of image n: rows top + i · down to bottom + i · out of step begin + i."""
     _, images, channels, height, width = states.shape
     attends = attention.size > 0
@@ -291,8 +335,21 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
         if highest <= front < lowest:
             s = front % slots
             _normalise(
-                weights, s * neighbours * stride, stride, scale, s * stride, magnitude, signed, s * count * stride, stride,
-                flat_affinity, n * neighbours * plane, (height, width), front, around, mode,
+                weights,
+                s * neighbours * stride,
+                stride,
+                scale,
+                s * stride,
+                magnitude,
+                signed,
+                s * count * stride,
+                stride,
+                flat_affinity,
+                n * neighbours * plane,
+                (height, width),
+                front,
+                around,
+                mode,
             )
         for p in range(neighbours):
             dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
@@ -304,7 +361,9 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                 for c in range(channels):
                     to = ((i * channels + c) * rows + front % rows) * row + radius
                     if 0 <= y + radius < height:
-                        _copy(padded, to, flat, (((t * images + n) * channels + c) * height + y + radius) * width, width)
+                        _copy(
+                            padded, to, flat, (((t * images + n) * channels + c) * height + y + radius) * width, width
+                        )
                     else:
                         _fill(padded, to, width, zero)
             if first <= y < last:
@@ -316,7 +375,23 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                         still[x] = 1 - signed[s * stride + x]
                 else:
                     at = n * attention_images + t * (count + 1) * plane + y * width
-                    _attend(gate, stride, below, still, flat_attention, at, plane, width, scale, s * stride, magnitude, signed, s * count * stride, count, smallest)
+                    _attend(
+                        gate,
+                        stride,
+                        below,
+                        still,
+                        flat_attention,
+                        at,
+                        plane,
+                        width,
+                        scale,
+                        s * stride,
+                        magnitude,
+                        signed,
+                        s * count * stride,
+                        count,
+                        smallest,
+                    )
                     if i + 1 < many and y >= radius:
                         ahead = at + (count + 1) * plane - radius * width
                     elif front + 1 < height:
@@ -327,9 +402,23 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                     shift = (i * channels + c) * rows * row
                     _fill(total, 0, stride, zero)
                     for r in range(count):
-                        _add_products(total, gate, r * stride, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], shift)
+                        _add_products(
+                            total,
+                            gate,
+                            r * stride,
+                            weights,
+                            weights_at,
+                            padded,
+                            state_at,
+                            around.rings[r],
+                            around.rings[r + 1],
+                            shift,
+                        )
                     here = ((t * images + n) * channels + c) * plane + y * width
-                    new, anchor = np.uint64(here + images * channels * plane), np.uint64((n * channels + c) * plane + y * width)
+                    new, anchor = (
+                        np.uint64(here + images * channels * plane),
+                        np.uint64((n * channels + c) * plane + y * width),
+                    )
                     own, before = np.uint64(count * stride), np.uint64(shift + (front - radius) % rows * row + radius)
                     if not attends:
                         for x in _columns(width):
@@ -341,7 +430,7 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
 
 
 @njit(parallel=True, **KERNEL)
-def propagate(states, affinity, attention, around, mode, smallest, together, bands):  # type: ignore[no-untyped-def]
+def propagate(states, affinity, attention, around, mode, smallest, together, bands):
     """Compute all states from the first, `together` steps in each sweep, images divided into `bands` of rows.
 
     Bands narrow towards the borders between them, where neighbours are missing; a second round fills the gaps.
@@ -360,7 +449,7 @@ def propagate(states, affinity, attention, around, mode, smallest, together, ban
 
 
 @njit(**KERNEL)
-def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):  # type: ignore[no-untyped-def]
+def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out):
     """Add to the gradients of the states before steps end − 1 to `begin` of image n what flows back from those after.
 
     Rows are those of `_sweep`, i counted from the last step. A pixel gathers from those whose neighbour it is.
@@ -386,8 +475,21 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
         if 0 <= front < height and front < lowest + radius:
             s = front % slots
             _normalise(
-                weights, s * neighbours * row + radius, row, scale, s * stride, magnitude, signed, s * count * stride, stride,
-                flat_affinity, n * neighbours * plane, (height, width), front, around, mode,
+                weights,
+                s * neighbours * row + radius,
+                row,
+                scale,
+                s * stride,
+                magnitude,
+                signed,
+                s * count * stride,
+                stride,
+                flat_affinity,
+                n * neighbours * plane,
+                (height, width),
+                front,
+                around,
+                mode,
             )
         for r in range(count):
             for p in range(around.rings[r], around.rings[r + 1]):
@@ -400,7 +502,23 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                 s = source % slots
                 if attends and 0 <= source < height:
                     at = ((n * attention.shape[1] + t) * (count + 1) * height + source) * width
-                    _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, s * stride, magnitude, signed, s * count * stride, count, smallest)
+                    _attend(
+                        gate,
+                        stride,
+                        below,
+                        still,
+                        attention.reshape(-1),
+                        at,
+                        plane,
+                        width,
+                        scale,
+                        s * stride,
+                        magnitude,
+                        signed,
+                        s * count * stride,
+                        count,
+                        smallest,
+                    )
                 for c in range(channels):
                     to = (i * channels + c) * (count + 1) * ring + front % rows * row + radius
                     for r in range(count + 1):
@@ -429,7 +547,7 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
 
 
 @njit(**KERNEL)
-def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attends):  # type: ignore[no-untyped-def]
+def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attends):
     """Write the gradient of a row, times the gate and divided by S', to `forces`."""
     o, a, g = np.uint64(to), np.uint64(at), np.uint64(gate_at)
     if not attends:
@@ -441,7 +559,7 @@ def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attends):  # ty
 
 
 @njit(parallel=True, **KERNEL)
-def propagate_back(grads, affinity, attention, around, mode, smallest, together, bands):  # type: ignore[no-untyped-def]
+def propagate_back(grads, affinity, attention, around, mode, smallest, together, bands):
     """Complete the gradients of all states, the last step first, with sweeps as in `propagate`."""
     images, height, radius = grads.shape[1], grads.shape[3], -around.offsets[0, 0]
     for end in range(len(grads) - 1, 0, -together):
@@ -453,11 +571,15 @@ def propagate_back(grads, affinity, attention, around, mode, smallest, together,
                 down, out = radius * (band > 0), -radius * (band < bands - 1)
                 if gaps:
                     down, out = -radius, radius
-                _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out)
+                _sweep_backward(
+                    grads, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out
+                )
 
 
 @njit(**KERNEL)
-def _differentiate(for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, n, top, bottom):  # type: ignore[no-untyped-def]
+def _differentiate(
+    for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, n, top, bottom
+):
     """Write the gradients of rows `top` to `bottom` of image n."""
     after, images, channels, height, width = grads.shape
     attends = attention.size > 0
@@ -487,13 +609,35 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
         for j in range(steps * channels):
             to = (j * rows + front % rows) * row + radius
             if 0 <= front < height:
-                _copy(padded, to, h, ((j // channels * images + n) * channels + j % channels) * plane + front * width, width)
+                _copy(
+                    padded,
+                    to,
+                    h,
+                    ((j // channels * images + n) * channels + j % channels) * plane + front * width,
+                    width,
+                )
             else:
                 _fill(padded, to, width, zero)
         y = front - radius
         if y < top:
             continue
-        _normalise(weights, 0, stride, scale, 0, magnitude, signed, 0, stride, flat_affinity, n * neighbours * plane, (height, width), y, around, mode)
+        _normalise(
+            weights,
+            0,
+            stride,
+            scale,
+            0,
+            magnitude,
+            signed,
+            0,
+            stride,
+            flat_affinity,
+            n * neighbours * plane,
+            (height, width),
+            y,
+            around,
+            mode,
+        )
         for p in range(neighbours):
             dy, dx = around.offsets[around.order[p], 0], around.offsets[around.order[p], 1]
             state_at[p] = (y + dy) % rows * row + radius + dx
@@ -507,17 +651,31 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
             if not attends:
                 for x in range(width):
                     still[x] = 1 - signed[x]
-                    below[x] = 1
             else:
                 at = ((n * steps + t) * (count + 1) * height + y) * width
-                _attend(gate, stride, below, still, attention.reshape(-1), at, plane, width, scale, 0, magnitude, signed, 0, count, smallest)
+                _attend(
+                    gate,
+                    stride,
+                    below,
+                    still,
+                    attention.reshape(-1),
+                    at,
+                    plane,
+                    width,
+                    scale,
+                    0,
+                    magnitude,
+                    signed,
+                    0,
+                    count,
+                    smallest,
+                )
                 _fill(for_gate, 0, (count + 1) * stride, zero)
             for c in range(channels):
                 j = t * channels + c
                 here = (n * channels + c) * plane + y * width
                 o, before, new = np.uint64(here), np.uint64(here + t * layer), np.uint64(here + (t + 1) * layer)
-                for x in _columns(width):
-                    _store(q, x, _load(g, new + x) / _load(below, x))
+                _hand_on(q, 0, g, here + (t + 1) * layer, ones, 0, below, width, attends)
                 for x in _columns(width):
                     _store(flat_logits, o + x, flat_logits[o + x] + _load(still, x) * _load(q, x))
                 for r in range(count):
@@ -530,7 +688,18 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                         _store(turn, s + x, turn[s + x] + force * (anchor - _load(h, new + x)))
                     if attends:
                         _fill(total, 0, stride, zero)
-                        _add_products(total, ones, 0, weights, weights_at, padded, state_at, around.rings[r], around.rings[r + 1], j * rows * row)
+                        _add_products(
+                            total,
+                            ones,
+                            0,
+                            weights,
+                            weights_at,
+                            padded,
+                            state_at,
+                            around.rings[r],
+                            around.rings[r + 1],
+                            j * rows * row,
+                        )
                         for x in _columns(width):
                             absolute, moved = _load(magnitude, s + x), _load(total, x)
                             moved += (absolute - _load(signed, s + x)) * _load(h, o + x) - absolute * _load(h, new + x)
@@ -549,10 +718,7 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                 for r in range(count + 1):
                     # The centre's gate was overwritten by its weight.
                     _sigmoid(gate, r * stride, flat_attention, at + r * plane, width)
-                    s, o = np.uint64(r * stride), np.uint64(at + r * plane)
-                    for x in _columns(width):
-                        pi = _load(gate, s + x)
-                        _store(out, o + x, _load(for_gate, s + x) * pi * (one - pi))
+                    _through_the_sigmoid(out, at + r * plane, for_gate, gate, r * stride, width)
         for r in range(count):
             s = r * stride
             for x in range(width):
@@ -564,7 +730,9 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
                 k = around.order[p]
                 _fill(total, 0, stride, zero)
                 if 0 <= y + around.offsets[k, 0] < height:
-                    _add_products(total, ones, 0, forces, forces_at, padded, padded_at, r * pairs, (r + 1) * pairs, state_at[p])
+                    _add_products(
+                        total, ones, 0, forces, forces_at, padded, padded_at, r * pairs, (r + 1) * pairs, state_at[p]
+                    )
                     _through_the_sums(total, anchored, turn, s, weights, p * stride, scale, width)
                     dx = around.offsets[k, 1]
                     for x in range(min(max(0, -dx), width)):
@@ -575,7 +743,17 @@ def _differentiate(for_logits, for_affinity, for_attention, grads, states, affin
 
 
 @njit(**KERNEL)
-def _through_the_sums(gradient, anchored, turn, at, weights, weights_at, scale, width):  # type: ignore[no-untyped-def]
+def _through_the_sigmoid(out, to, gradient, gate, at, width):
+    """Write the gradient of a row of the attention, given that of its sigmoid."""
+    o, g = np.uint64(to), np.uint64(at)
+    one = gate.dtype.type(1)
+    for x in _columns(width):
+        pi = _load(gate, g + x)
+        _store(out, o + x, _load(gradient, g + x) * pi * (one - pi))
+
+
+@njit(**KERNEL)
+def _through_the_sums(gradient, anchored, turn, at, weights, weights_at, scale, width):
     """Complete the gradient of one neighbour's affinities, which also change the sums that weigh h0 and the state."""
     s, w = np.uint64(at), np.uint64(weights_at)
     for x in _columns(width):
@@ -585,12 +763,25 @@ def _through_the_sums(gradient, anchored, turn, at, weights, weights_at, scale, 
 
 
 @njit(parallel=True, **KERNEL)
-def differentiate(for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, bands):  # type: ignore[no-untyped-def]
+def differentiate(
+    for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest, bands
+):
     """Write the gradients of h0, affinities and attention, from those of all states."""
     images, height = grads.shape[1], grads.shape[3]
     for job in prange(images * bands):
         n, band = job // bands, job % bands
         _differentiate(
-            for_logits, for_affinity, for_attention, grads, states, affinity, attention, around, mode, smallest,
-            n, height * band // bands, height * (band + 1) // bands,
+            for_logits,
+            for_affinity,
+            for_attention,
+            grads,
+            states,
+            affinity,
+            attention,
+            around,
+            mode,
+            smallest,
+            n,
+            height * band // bands,
+            height * (band + 1) // bands,
         )

@@ -4,8 +4,8 @@ A program computes `BLOCK` pixels of one image, one per thread; the loops over t
 element is summed by one program in a fixed order, so results repeat. Affinities may be of half precision: they are read
 as they are and summed in the dtype of the states, float32 or float64.
 
-Names, shapes and formulas are those of `propagation_cpu`. CSPN is DySPN without attention: its attention is 1, its centre has
-no weight, and nothing is divided. What flows through the division by Σ|g| has the same form for both,
+Names, shapes and formulas are those of `propagation_cpu`. CSPN is DySPN without attention: all of π is 1, its centre has no
+weight, and nothing is divided. What flows through the division by Σ|g| has the same form for both,
 
     dL/dw_k(i) = Σ_t π_r(i) q_t(i) · (h_t(i + k) − h0(i) + sign(w_k(i)) · (h0(i) − h_{t+1}(i))),
 
