@@ -196,3 +196,20 @@ def test_a_model_with_them_is_traced_in_one_piece() -> None:
 def test_an_unknown_backend_is_named() -> None:
     with pytest.raises(ValueError, match="backend must be one of auto, reference; got 'fast'"):
         cspn(*inputs((1, 1, 4, 4), 3), backend="fast")  # type: ignore[arg-type]
+
+
+def test_affinities_of_half_precision_reach_kernels_that_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[torch.dtype] = []
+
+    def noted(logits: Tensor, affinity: Tensor, *_: Any) -> Tensor:
+        read.append(affinity.dtype)
+        return torch.stack([logits] * 3)
+
+    monkeypatch.setattr(fused, "runs", lambda backend, logits, affinity: True)  # as on CUDA
+    monkeypatch.setattr(fused, "cspn_states", noted)
+    monkeypatch.setattr(fused, "dyspn_states", noted)
+    logits, affinity, attention = (tensor.half() for tensor in inputs((1, 1, 6, 6), 3, steps=2))
+    for form in ("signed", "softmax"):
+        cspn(logits, affinity, 2, form=form)
+        dyspn(logits, affinity, attention, 2, form=form)
+    assert read == [torch.float16, torch.float16, torch.float32, torch.float32]

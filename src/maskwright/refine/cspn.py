@@ -53,7 +53,9 @@ def cspn(
         raise ValueError(f"form must be one of {', '.join(get_args(CSPNForm))}; got {form!r}")
     offsets = neighbour_offsets(kernel_of(logits, affinity))
     with torch.autocast(logits.device.type, enabled=False):
-        coarse, affinity = float_logits(logits), float_logits(affinity)
+        coarse = float_logits(logits)
+        if form == "softmax" or not fused.runs(backend, coarse, affinity):  # which may read half precisions as they are
+            affinity = float_logits(affinity)
         fused_runs = fused.runs(backend, coarse, affinity)  # which normalises by itself, a softmax excepted
         weights = affinity
         if form == "softmax" or not fused_runs:

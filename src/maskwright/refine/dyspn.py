@@ -67,7 +67,9 @@ def dyspn(
             f"{kernel_size}×{kernel_size}"
         )
     with torch.autocast(logits.device.type, enabled=False):
-        coarse, attention, weights = float_logits(logits), float_logits(attention), float_logits(affinity)
+        coarse, attention, weights = float_logits(logits), float_logits(attention), affinity
+        if form == "softmax" or not fused.runs(backend, coarse, weights):  # which may read half precisions as they are
+            weights = float_logits(weights)
         fused_runs = fused.runs(backend, coarse, weights)  # which leaves out the neighbours outside by itself
         if form == "softmax" or not fused_runs:
             inside = inside_image(logits.shape[-2:], offsets, logits.device)
