@@ -141,6 +141,7 @@ def _train_bundled_command() -> Callable[..., None]:
         fold_epochs: int = 0,
         init: str = "",
         also: list[str] | None = None,
+        blend: float = 1.0,
         out: Path = Path("runs/bundled"),
     ) -> None:
         """Train the class-agnostic refiner that comes with the package, and write its weights.
@@ -159,13 +160,21 @@ def _train_bundled_command() -> Callable[..., None]:
                 given, it starts from ImageNet weights.
             also: further data of two classes, such as `folder:DIR`; of these only spoilt truths are learned from. What is
                 named several times counts so many times as much.
+            blend: share of the trained weights in those that are written for the package; the rest are those of --init.
             out: the run's folder.
         """
         from maskwright.engine import bundled
         from maskwright.refine.refiner import WEIGHTS
 
         config = bundled.BundledRunConfig(
-            coarse=str(coarse), side=side, train=train, folds=folds, fold_epochs=fold_epochs, init=init, also=also or []
+            coarse=str(coarse),
+            side=side,
+            train=train,
+            folds=folds,
+            fold_epochs=fold_epochs,
+            init=init,
+            also=also or [],
+            blend=blend,
         )
         print(f"weights: {bundled.train_bundled(config, out) / WEIGHTS}")
 

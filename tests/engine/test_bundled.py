@@ -113,3 +113,13 @@ def test_the_configuration_stands_in_the_folder(trained_run: Path, tmp_path: Pat
     other = dataclasses.replace(config, side=32)
     with pytest.raises(ConfigError, match="another configuration"):
         train_bundled(other, run)
+
+
+def test_written_weights_lie_between_those_before_and_after() -> None:
+    before, after = {"a": torch.zeros(3), "steps": torch.tensor(2)}, {"a": torch.ones(3), "steps": torch.tensor(5)}
+    blended = bundled._blended(before, after, 0.25)
+    assert torch.equal(blended["a"], torch.full((3,), 0.25)) and blended["steps"] == 5
+    assert torch.equal(bundled._blended({}, after, 1)["a"], after["a"])
+    for options, message in (({"blend": 0.0}, "above 0"), ({"blend": 0.5}, "no init")):
+        with pytest.raises(ConfigError, match=message):
+            BundledRunConfig(coarse="runs/coarse", **options)

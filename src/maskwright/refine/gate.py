@@ -19,16 +19,6 @@ def is_sure(before: float, after: float) -> bool:
     return 1 - after <= LARGEST_ERROR * (1 - before)
 
 
-def expected_ious(coarse: Float32[np.ndarray, "h w"], refined: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
-    """Return the expected IoU of the mask before and after, both by the refined probabilities, which are believed.
-
-    Args:
-        coarse: foreground probabilities before.
-        refined: foreground probabilities after.
-    """
-    return expected_iou(coarse >= 0.5, refined), expected_iou(refined >= 0.5, refined)
-
-
 def expected_iou(mask: Bool[np.ndarray, "h w"], probabilities: Float32[np.ndarray, "h w"]) -> float:
     """Return Σ p·m / Σ (p + m − p·m): intersection over union with a truth whose pixels are object with probability p.
 

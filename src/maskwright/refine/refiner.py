@@ -1,7 +1,8 @@
 """The bundled refiner: a small network that mends the mask of any tool, for any object, then DySPN along its edges.
 
 It reads the image and the mask. Besides the affinities and attentions of DySPN (Lin et al. 2022) it gives a residual that
-is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete.
+is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete. A few steps of
+a dense CRF (Krähenbühl and Koltun 2011) follow, half of whose change is taken.
 
 An image of up to `WHOLE` pixels is read whole. A larger one is first mended at that size, where the network sees whole
 objects, and then at its own size in tiles, only where the mask has an edge or is unsure: it costs what its edges cost.
@@ -21,8 +22,9 @@ from torch.nn import functional as F
 
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
+from .dense_crf import dense_crf
 from .dyspn import dyspn
-from .gate import expected_ious, is_sure
+from .gate import expected_iou, is_sure
 from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
@@ -56,6 +58,9 @@ TOGETHER = 8
 
 UNSURE = 0.05
 """A class of which no pixel has more is not refined."""
+
+CRF_STEPS = 3
+"""Of the dense CRF; more of them cost time and change little."""
 
 SURE = 3.0
 """A pixel whose logit is nearer to 0, of a probability from 0.047 to 0.953, counts as edge."""
@@ -112,7 +117,11 @@ class MaskRefiner(nn.Module):
         x = self.finest(torch.cat((x, seen.to(x.dtype)), dim=1))[..., :height, :width]
         # As a product of matrices: its many maps then come plane by plane, as the propagation reads them.
         weight, bias = self.head.parameters()
-        maps = torch.baddbmm(bias[:, None], weight.flatten(1).expand(len(x), -1, -1), x.flatten(2))
+        flat, out = x.flatten(2), None
+        if flat.dtype == torch.float32 and flat.device.type == "cpu" and not torch.is_grad_enabled():
+            # NumPy puts large arrays on huge pages where the system has them; to fill the others takes twice as long.
+            out = torch.from_numpy(np.empty((len(x), len(weight), flat.shape[2]), np.float32))
+        maps = torch.baddbmm(bias[:, None], weight.flatten(1).expand(len(x), -1, -1), flat, out=out)
         return maps.float().unflatten(2, (height, width))  # type: ignore[no-untyped-call]
 
 
@@ -152,8 +161,8 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     possible = [label for label in labels if probabilities[label].max() > UNSURE]
     refined, gains = probabilities.copy(), []
     for label in possible:
-        found = _refined(pixels, torch.tensor(probabilities[label])).numpy()
-        before, after = expected_ious(probabilities[label], found)
+        found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
+        before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
         if is_sure(before, after):
             refined[label] = found
             gains.append(after - before)
@@ -165,11 +174,14 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     return Refined(probabilities=refined, gain=sum(gains) / len(gains))
 
 
-def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """Return the foreground's refined probability."""
+def _refined(
+    image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]
+) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+    """Return the foreground's refined probability, and the one that the gate is to believe."""
     logits = torch.logit(probability[None, None], eps=1e-3)
     if image.shape[1] * image.shape[2] <= WHOLE:
-        return _propagated(image[None], logits)[0, 0].sigmoid()
+        logits = _propagated(image[None], logits)
+        return _along_colours(image[None], logits)[0, 0].sigmoid(), logits[0, 0].sigmoid()
     factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
     size = [max(1, round(side * factor)) for side in image.shape[1:]]
     logits = logits.clamp_(-CERTAIN, CERTAIN)
@@ -177,7 +189,7 @@ def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -
         F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
         for maps in (image[None], logits)
     )
-    change = _propagated(small_image, small) - small
+    change = _along_colours(small_image, _propagated(small_image, small)) - small
     logits += F.interpolate(change, size=image.shape[1:], mode="bilinear", align_corners=False)
     refined = logits.clone()
     tiles = _tiles_at_edges(logits)
@@ -187,7 +199,16 @@ def _refined(image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]) -
         for (inner, outer), part in zip(some, found, strict=True):
             rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             refined[0, 0][inner] = part[0, rows, columns]
-    return refined[0, 0].sigmoid_()
+    found = refined[0, 0].sigmoid_()
+    return found, found
+
+
+def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
+    """Return the mean of the logits and of those after a few steps of a dense CRF, which finds colours from afar."""
+    foreground = logits[0, 0].sigmoid().numpy()
+    colours = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+    found = dense_crf(np.stack((1 - foreground, foreground)), colours, preset="soft", steps=CRF_STEPS)[1]
+    return (logits + torch.logit(torch.from_numpy(found), eps=1e-3)) / 2
 
 
 def _propagated(image: UInt8[Tensor, "n 3 h w"], logits: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
