@@ -21,7 +21,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -53,10 +53,10 @@ WAYS: dict[str, Method] = {
 
 
 def test_images(
-    dataset: Dataset, masks: Path | None, *, coarsen: int, every: int
+    dataset: Dataset, masks: Path | None, *, coarsen: int, chosen: Sequence[int]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Yield name, image (H, W, 3), probabilities (C, H, W) and truth (H, W)."""
-    for index in range(0, len(dataset), every):
+    for index in chosen:
         sample = dataset[index]
         assert sample.target is not None
         if masks is None:
@@ -85,7 +85,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=WAYS, default=list(WAYS), help="besides coarse")
     parser.add_argument("--refiners", nargs="*", type=Path, default=[], help="runs of train-refiner")
     parser.add_argument("--border", choices=get_args(Border), default="ignore", help="pets only: what the border is")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th image only, from the first on")
+    parser.add_argument(
+        "--leave", type=int, default=0, help="leave every n-th out, such as those that choices were made on"
+    )
     parser.add_argument("--out", type=Path, default=Path("refiners.json"))
     arguments = parser.parse_args()
     ways = {way: refine for way, refine in WAYS.items() if way in ("coarse", *arguments.methods)}
@@ -95,7 +98,8 @@ def main() -> None:
     dataset = next(part for part in (splits.test, splits.val, splits.train) if part is not None)
     meters = {way: BoundaryMeter(dataset.classes, border_share=math.inf) for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    images = test_images(dataset, arguments.masks, coarsen=arguments.coarsen, every=arguments.every)
+    chosen = [i for i in range(0, len(dataset), arguments.every) if not arguments.leave or i % arguments.leave]
+    images = test_images(dataset, arguments.masks, coarsen=arguments.coarsen, chosen=chosen)
     for name, image, probabilities, truth in images:
         for way, refine in ways.items():
             start = time.perf_counter()

@@ -7,7 +7,7 @@ to be expected.
 import numpy as np
 from jaxtyping import Bool, Float32
 
-LARGEST_ERROR = 0.85
+LARGEST_ERROR = 0.9
 """Refined masks of which a larger share of the error, 1 − expected IoU, remains are not taken. Choice: docs/refiner.md."""
 
 UNLIKELY = 0.05

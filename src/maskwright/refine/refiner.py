@@ -1,8 +1,9 @@
 """The bundled refiner: a small network that mends the mask of any tool, for any object, then DySPN along its edges.
 
-It reads the image and the mask. Besides the affinities and attentions of DySPN (Lin et al. 2022) it gives a residual that
-is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete. A few steps of
-a dense CRF (Krähenbühl and Koltun 2011) follow, half of whose change is taken.
+It reads the image and the mask, twice, since it is careful: the second time its own mask. Besides the affinities and
+attentions of DySPN (Lin et al. 2022) it gives a residual that is added to the mask's logits, since propagation alone moves
+what is there and can neither fill nor delete. Half of what a few steps of a dense CRF (Krähenbühl and Koltun 2011) change
+is taken, too.
 
 An image of up to `WHOLE` pixels is read whole. A larger one is first mended at that size, where the network sees whole
 objects, and then at its own size in tiles, only where the mask has an edge or is unsure: it costs what its edges cost.
@@ -177,20 +178,26 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
 def _refined(
     image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]
 ) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Return the foreground's refined probability, and the one that the gate is to believe."""
-    logits = torch.logit(probability[None, None], eps=1e-3)
-    if image.shape[1] * image.shape[2] <= WHOLE:
-        logits = _propagated(image[None], logits)
-        return _along_colours(image[None], logits)[0, 0].sigmoid(), logits[0, 0].sigmoid()
-    factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
-    size = [max(1, round(side * factor)) for side in image.shape[1:]]
-    logits = logits.clamp_(-CERTAIN, CERTAIN)
+    """Return the foreground's refined probability, and that after the first pass, which the gate is to believe.
+
+    After the second the network is sure of what it made itself.
+    """
+    sides = list(image.shape[1:])
+    logits = torch.logit(probability[None, None], eps=1e-3).clamp_(-CERTAIN, CERTAIN)
+    factor = (WHOLE / (sides[0] * sides[1])) ** 0.5
+    if factor >= 1:
+        once = _propagated(image[None], logits)
+        return _along_colours(image[None], _propagated(image[None], once))[0, 0].sigmoid(), once[0, 0].sigmoid()
+    size = [max(1, round(side * factor)) for side in sides]
     small_image, small = (
         F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
         for maps in (image[None], logits)
     )
-    change = _along_colours(small_image, _propagated(small_image, small)) - small
-    logits += F.interpolate(change, size=image.shape[1:], mode="bilinear", align_corners=False)
+    once = _propagated(small_image, small)
+    believed, logits = (
+        logits + F.interpolate(found - small, size=sides, mode="bilinear", align_corners=False)
+        for found in (once, _along_colours(small_image, once))
+    )
     refined = logits.clone()
     tiles = _tiles_at_edges(logits)
     for some in (tiles[start : start + TOGETHER] for start in range(0, len(tiles), TOGETHER)):
@@ -199,8 +206,7 @@ def _refined(
         for (inner, outer), part in zip(some, found, strict=True):
             rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             refined[0, 0][inner] = part[0, rows, columns]
-    found = refined[0, 0].sigmoid_()
-    return found, found
+    return refined[0, 0].sigmoid_(), believed[0, 0].sigmoid_()
 
 
 def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
