@@ -9,6 +9,7 @@ An image of up to `WHOLE` pixels is read whole. A larger one is first mended at 
 objects, and then at its own size in tiles, only where the mask has an edge or is unsure: it costs what its edges cost.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -25,7 +26,7 @@ from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dense_crf import dense_crf
 from .dyspn import dyspn
-from .gate import expected_iou, is_sure
+from .gate import first_sure
 from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
@@ -162,11 +163,11 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     possible = [label for label in labels if probabilities[label].max() > UNSURE]
     refined, gains = probabilities.copy(), []
     for label in possible:
-        found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
-        before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
-        if is_sure(before, after):
-            refined[label] = found
-            gains.append(after - before)
+        belief, found = _refined(pixels, torch.tensor(probabilities[label]))
+        taken = first_sure(probabilities[label], found, belief)
+        if taken is not None:
+            refined[label] = taken[0]
+            gains.append(taken[1])
     if not gains:
         return Refined(probabilities=refined, gain=0.0 if possible else None, kept=bool(possible))
     if len(probabilities) == 2:
@@ -177,41 +178,61 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
 
 def _refined(
     image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]
-) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Return the foreground's refined probability, and that after the first pass, which the gate is to believe.
+) -> tuple[Float32[np.ndarray, "h w"], Iterator[Float32[np.ndarray, "h w"]]]:
+    """Return the foreground's probabilities that the gate is to believe, and refined ones after two passes and after one.
 
-    After the second the network is sure of what it made itself.
+    Those to believe are of the first pass: after the second the network is sure of what it made itself. The refined ones
+    are computed as they are asked for.
     """
     sides = list(image.shape[1:])
     logits = torch.logit(probability[None, None], eps=1e-3).clamp_(-CERTAIN, CERTAIN)
     factor = (WHOLE / (sides[0] * sides[1])) ** 0.5
     if factor >= 1:
         once = _propagated(image[None], logits)
-        return _along_colours(image[None], _propagated(image[None], once))[0, 0].sigmoid(), once[0, 0].sigmoid()
+
+        def passes() -> Iterator[Float32[np.ndarray, "h w"]]:
+            yield _foreground(_along_colours(image[None], _propagated(image[None], once)))
+            yield _foreground(_along_colours(image[None], once))
+
+        return _foreground(once), passes()
     size = [max(1, round(side * factor)) for side in sides]
     small_image, small = (
         F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
         for maps in (image[None], logits)
     )
     once = _propagated(small_image, small)
-    believed, logits = (
+    believed, enlarged = (
         logits + F.interpolate(found - small, size=sides, mode="bilinear", align_corners=False)
         for found in (once, _along_colours(small_image, once))
     )
-    refined = logits.clone()
-    tiles = _tiles_at_edges(logits)
+
+    def large_passes() -> Iterator[Float32[np.ndarray, "h w"]]:
+        yield _foreground(_in_tiles(image, enlarged))
+        yield _foreground(enlarged)
+
+    return _foreground(believed), large_passes()
+
+
+def _foreground(logits: Float[Tensor, "1 1 h w"]) -> Float32[np.ndarray, "h w"]:
+    probabilities: Float32[np.ndarray, "h w"] = logits[0, 0].sigmoid().numpy()
+    return probabilities
+
+
+def _in_tiles(image: UInt8[Tensor, "3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
+    """Return the logits after a pass over the tiles that hold an edge."""
+    refined, tiles = logits.clone(), _tiles_at_edges(logits)
     for some in (tiles[start : start + TOGETHER] for start in range(0, len(tiles), TOGETHER)):
         colours = torch.stack([image[:, rows, columns] for _, (rows, columns) in some])
         found = _propagated(colours, torch.cat([logits[..., rows, columns] for _, (rows, columns) in some]))
         for (inner, outer), part in zip(some, found, strict=True):
             rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             refined[0, 0][inner] = part[0, rows, columns]
-    return refined[0, 0].sigmoid_(), believed[0, 0].sigmoid_()
+    return refined
 
 
 def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
     """Return the mean of the logits and of those after a few steps of a dense CRF, which finds colours from afar."""
-    foreground = logits[0, 0].sigmoid().numpy()
+    foreground = _foreground(logits)
     colours = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
     found = dense_crf(np.stack((1 - foreground, foreground)), colours, preset="soft", steps=CRF_STEPS)[1]
     return (logits + torch.logit(torch.from_numpy(found), eps=1e-3)) / 2
