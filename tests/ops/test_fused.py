@@ -95,6 +95,8 @@ def test_extreme_affinities_stay_finite(affinity: float) -> None:
     weights = torch.full((1, 48, 6, 7), affinity, requires_grad=True)
     attention = torch.full((1, 6, 4, 6, 7), -200.0, requires_grad=True)
     for out in (
+        cspn(logits, weights[:, :8], form="signed"),
+        cspn(logits, weights[:, :8], form="bounded"),
         cspn(logits, weights, form="signed"),
         cspn(logits, weights, form="bounded"),
         dyspn(logits, weights, attention),
@@ -125,13 +127,15 @@ def test_memory_layout_does_not_matter() -> None:
 @pytest.mark.usefixtures("any_threads")
 def test_the_number_of_threads_does_not_matter() -> None:
     tensors = inputs((2, 2, 17, 19), 7, steps=3, dtype=torch.float32)
+    eight = inputs((2, 2, 17, 19), 3, dtype=torch.float32)[1]
     results = []
     for threads in (1, max(2, numba.config.NUMBA_NUM_THREADS)):
         torch.set_num_threads(threads)
         out = dyspn(*tensors, 3)
         results.append([out, *torch.autograd.grad(out.sum(), tensors)])
-        out = cspn(*tensors[:2])
-        results[-1] += [out, *torch.autograd.grad(out.sum(), tensors[:2])]
+        for affinity in (tensors[1], eight):
+            out = cspn(tensors[0], affinity)
+            results[-1] += [out, *torch.autograd.grad(out.sum(), (tensors[0], affinity))]
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
@@ -139,12 +143,13 @@ def test_the_number_of_threads_does_not_matter() -> None:
 def test_sweeps_and_bands_do_not_matter(share: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many steps a sweep makes and bands an image has: all states and gradients are the same, bit for bit."""
     tensors = inputs((2, 2, 51, 5), 5, steps=4, dtype=torch.float32)
+    eight = inputs((2, 2, 51, 5), 3, dtype=torch.float32)[1]
     results: list[list[Tensor]] = []
     for together, bands in ((4, 1), share):
         monkeypatch.setattr(fused, "_share", lambda *_, chosen=(together, bands): chosen)
         monkeypatch.setattr(fused, "_jobs_per_image", lambda *_, chosen=bands: chosen)
         results.append([])
-        for propagate, given in ((dyspn, tensors), (cspn, tensors[:2])):
+        for propagate, given in ((dyspn, tensors), (cspn, tensors[:2]), (cspn, [tensors[0], eight])):
             states = propagate(*given, 4, return_steps=True)
             weights = random(*states.shape, seed=3, dtype=torch.float32)
             results[-1] += [states, *torch.autograd.grad(states, given, weights)]

@@ -8,6 +8,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -189,9 +190,10 @@ class Neighbourhood(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-def _neighbourhood(affinity: Tensor, *, by_rings: bool) -> Neighbourhood:
-    kernel_size = math.isqrt(affinity.shape[1] + 1)
-    rings = ring_offsets(kernel_size) if by_rings else (tuple(range(affinity.shape[1])),)
+@lru_cache
+def _neighbourhood(neighbours: int, *, by_rings: bool) -> Neighbourhood:
+    kernel_size = math.isqrt(neighbours + 1)
+    rings = ring_offsets(kernel_size) if by_rings else (tuple(range(neighbours)),)
     return Neighbourhood(
         order=np.concatenate([np.array(ring, np.int64) for ring in rings]),
         rings=np.cumsum([0, *(len(ring) for ring in rings)], dtype=np.int64),
@@ -227,7 +229,7 @@ def _backward(
 
 def _inputs(affinity: Tensor, attention: Tensor | None, mode: int, smallest_centre: float) -> tuple[Any, ...]:
     """Return what all kernels take; CSPN's attention is empty."""
-    w, around = _array(affinity), _neighbourhood(affinity, by_rings=attention is not None)
+    w, around = _array(affinity), _neighbourhood(affinity.shape[1], by_rings=attention is not None)
     given = _empty(NO_ATTENTION, affinity) if attention is None else _array(attention)
     return w, given, around, int(mode), w.dtype.type(smallest_centre)
 

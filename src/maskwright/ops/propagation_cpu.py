@@ -149,27 +149,39 @@ def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, las
             _store(out, x, out[x] + _load(gate, g + x) * total)
 
 
+@njit(inline="always")
+def _sums_of_eight(weights, at, stride):
+    """Return Σ w and Σ|w| of eight elements `stride` apart."""
+    w0, w1, w2, w3 = (
+        _load(weights, at),
+        _load(weights, at + stride),
+        _load(weights, at + 2 * stride),
+        _load(weights, at + 3 * stride),
+    )
+    w4, w5, w6, w7 = (
+        _load(weights, at + 4 * stride),
+        _load(weights, at + 5 * stride),
+        _load(weights, at + 6 * stride),
+        _load(weights, at + 7 * stride),
+    )
+    plain = ((w0 + w1) + (w2 + w3)) + ((w4 + w5) + (w6 + w7))
+    return plain, ((abs(w0) + abs(w1)) + (abs(w2) + abs(w3))) + ((abs(w4) + abs(w5)) + (abs(w6) + abs(w7)))
+
+
+@njit(inline="always")
+def _divided(total, mode):
+    """Whether affinities with Σ|w| = `total` are divided by it."""
+    return (mode == BOUNDED and total > 1) or (mode == SIGNED and total > 0)
+
+
 @njit(**KERNEL)
 def _add_magnitudes(absolute, plain, at, weights, first, stride, count):
     """Add eight rows of `weights` from `first` on, `stride` apart, to `plain` and their magnitudes to `absolute`."""
     to, a, b = np.uint64(at), np.uint64(first), np.uint64(stride)
     for x in _columns(count):
-        w0, w1, w2, w3 = (
-            _load(weights, a + x),
-            _load(weights, a + b + x),
-            _load(weights, a + 2 * b + x),
-            _load(weights, a + 3 * b + x),
-        )
-        c = a + 4 * b
-        w4, w5, w6, w7 = (
-            _load(weights, c + x),
-            _load(weights, c + b + x),
-            _load(weights, c + 2 * b + x),
-            _load(weights, c + 3 * b + x),
-        )
-        _store(plain, to + x, plain[to + x] + (((w0 + w1) + (w2 + w3)) + ((w4 + w5) + (w6 + w7))))
-        m = ((abs(w0) + abs(w1)) + (abs(w2) + abs(w3))) + ((abs(w4) + abs(w5)) + (abs(w6) + abs(w7)))
-        _store(absolute, to + x, absolute[to + x] + m)
+        total, magnitude = _sums_of_eight(weights, a + x, b)
+        _store(plain, to + x, plain[to + x] + total)
+        _store(absolute, to + x, absolute[to + x] + magnitude)
 
 
 @njit(**KERNEL)
@@ -199,6 +211,25 @@ def _sigmoid(out, to, values, at, count):
 
 
 @njit(**KERNEL)
+def _pack(weights, at, stride, affinity, first, shape, y, around):
+    """Write row y of the affinities, ring by ring and 0 for neighbours above or below the image; see `_normalise`."""
+    height, width = shape
+    neighbours = len(around.order)
+    for p in range(neighbours):
+        k = around.order[p]
+        if p + AHEAD < neighbours:
+            _prefetch_row(affinity, first + (around.order[p + AHEAD] * height + y) * width, width)
+        dy, dx = around.offsets[k, 0], around.offsets[k, 1]
+        if 0 <= y + dy < height:
+            left, right = max(0, -dx), min(width, width - dx)
+            _copy(
+                weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0)
+            )
+        else:
+            _fill(weights, at + p * stride, width, weights.dtype.type(0))
+
+
+@njit(**KERNEL)
 def _normalise(
     weights,
     at,
@@ -225,21 +256,9 @@ def _normalise(
         affinity: flat, the image's from `first` on.
         shape: height, width.
     """
-    height, width = shape
-    neighbours = len(around.order)
+    width = shape[1]
     one, zero = scale.dtype.type(1), scale.dtype.type(0)
-    for p in range(neighbours):
-        k = around.order[p]
-        if p + AHEAD < neighbours:
-            _prefetch_row(affinity, first + (around.order[p + AHEAD] * height + y) * width, width)
-        dy, dx = around.offsets[k, 0], around.offsets[k, 1]
-        if 0 <= y + dy < height:
-            left, right = max(0, -dx), min(width, width - dx)
-            _copy(
-                weights, at + p * stride + left, affinity, first + (k * height + y) * width + left, max(right - left, 0)
-            )
-        else:
-            _fill(weights, at + p * stride, width, zero)
+    _pack(weights, at, stride, affinity, first, shape, y, around)
     for r in range(len(around.rings) - 1):
         sums = sums_at + r * sums_stride
         _fill(magnitude, sums, width, zero)
@@ -251,8 +270,7 @@ def _normalise(
         total = magnitude[m + x]
         for r in range(1, len(around.rings) - 1):
             total += magnitude[m + np.uint64(r * sums_stride) + x]
-        divided = (mode == BOUNDED and total > 1) or (mode == SIGNED and total > 0)
-        scale[s + x] = one / total if divided else one
+        scale[s + x] = one / total if _divided(total, mode) else one
     for r in range(len(around.rings) - 1):
         m = np.uint64(sums_at + r * sums_stride)
         for x in _columns(width):
@@ -261,7 +279,7 @@ def _normalise(
             magnitude[m + x] = magnitude[m + x] * factor if factor > 0 else zero
             signed[m + x] = signed[m + x] * factor if factor > 0 else zero
     if mode != GIVEN:
-        for p in range(neighbours):
+        for p in range(len(around.order)):
             w = np.uint64(at + p * stride)
             for x in _columns(width):
                 _store(weights, w + x, weights[w + x] * _load(scale, s + x))
@@ -429,6 +447,111 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                             _store(flat, new + x, (moved + _load(still, x) * _load(flat, anchor + x)) / _load(below, x))
 
 
+@njit(**KERNEL)
+def _normalise_eight(weights, to, packed, stride, mode, width):
+    """Write the weights of a row's eight neighbours and of h0, from what `_pack` wrote, to rows of `weights`."""
+    o, b = np.uint64(to), np.uint64(stride)
+    one, zero = weights.dtype.type(1), weights.dtype.type(0)
+    for x in _columns(width):
+        signed, total = _sums_of_eight(packed, x, b)
+        scale = one / total if _divided(total, mode) else one
+        w = o + x
+        _store(weights, w, _load(packed, x) * scale)
+        _store(weights, w + b, _load(packed, x + b) * scale)
+        _store(weights, w + 2 * b, _load(packed, x + 2 * b) * scale)
+        _store(weights, w + 3 * b, _load(packed, x + 3 * b) * scale)
+        _store(weights, w + 4 * b, _load(packed, x + 4 * b) * scale)
+        _store(weights, w + 5 * b, _load(packed, x + 5 * b) * scale)
+        _store(weights, w + 6 * b, _load(packed, x + 6 * b) * scale)
+        _store(weights, w + 7 * b, _load(packed, x + 7 * b) * scale)
+        # See `_normalise` for a scale of 0.
+        _store(weights, w + 8 * b, one - (signed * scale if scale > 0 else zero))
+
+
+@njit(**KERNEL)
+def _step_eight(flat, new, anchor, padded, to, rows, weights, at, stride, width):
+    """Compute a row from the three padded ones that begin at `rows`, and write it to `flat` and `padded`.
+
+    Args:
+        flat: all states; the row from `new` on, that of h0 from `anchor` on.
+        padded: written from `to` on.
+        weights: what `_normalise_eight` wrote from `at` on.
+    """
+    o, h, n, w, b = np.uint64(new), np.uint64(anchor), np.uint64(to), np.uint64(at), np.uint64(stride)
+    above, here, below = np.uint64(rows[0] - 1), np.uint64(rows[1] - 1), np.uint64(rows[2] - 1)
+    middle, right = np.uint64(1), np.uint64(2)
+    for x in _columns(width):
+        a = w + x
+        total = _load(weights, a + 8 * b) * _load(flat, h + x)
+        total += _load(weights, a) * _load(padded, above + x)
+        total += _load(weights, a + b) * _load(padded, above + middle + x)
+        total += _load(weights, a + 2 * b) * _load(padded, above + right + x)
+        total += _load(weights, a + 3 * b) * _load(padded, here + x)
+        total += _load(weights, a + 4 * b) * _load(padded, here + right + x)
+        total += _load(weights, a + 5 * b) * _load(padded, below + x)
+        total += _load(weights, a + 6 * b) * _load(padded, below + middle + x)
+        total += _load(weights, a + 7 * b) * _load(padded, below + right + x)
+        _store(flat, o + x, total)
+        _store(padded, n + x, total)
+
+
+@njit(**KERNEL)
+def _sweep_eight(states, n, affinity, around, mode, begin, end, top, bottom, down, out):
+    """`_sweep` for CSPN with 3×3 neighbours: so little arithmetic that every call and copy of a row counts."""
+    _, images, channels, height, width = states.shape
+    many, plane = end - begin, height * width
+    stride = (width + LANES - 1) // LANES * LANES
+    row = stride + 2 * LANES
+    ring = 3 * row
+    dtype, zero = states.dtype, states.dtype.type(0)
+    packed, weights = np.zeros(8 * stride, dtype), np.zeros(many * 9 * stride, dtype)
+    # Each step reads a ring of three rows and writes to that of the next; the last step's is never read.
+    padded = np.zeros((many + 1) * channels * ring, dtype)
+    flat, flat_affinity = states.reshape(-1), affinity.reshape(-1)
+    highest, lowest = min(top, top + (many - 1) * down), max(bottom, bottom + (many - 1) * out)
+    for front in range(highest - 2, lowest + many - 1):
+        if highest <= front < lowest:
+            _pack(packed, 0, stride, flat_affinity, n * 8 * plane, (height, width), front, around)
+            _normalise_eight(weights, front % many * 9 * stride, packed, stride, mode, width)
+        above, here, below = (
+            LANES + (front - 2) % 3 * row,
+            LANES + (front - 1) % 3 * row,
+            LANES + front % 3 * row,
+        )
+        computed = False
+        for i in range(many):
+            t, y = begin + i, front - i
+            first, last = top + i * down, bottom + i * out
+            # The row below is the one that the step before has just computed, or another sweep's.
+            if first - 2 <= y < last and not computed:
+                for c in range(channels):
+                    to = (i * channels + c) * ring + below
+                    if 0 <= y + 1 < height:
+                        _copy(padded, to, flat, (((t * images + n) * channels + c) * height + y + 1) * width, width)
+                    else:
+                        _fill(padded, to, width, zero)
+            computed = first <= y < last
+            if computed:
+                for c in range(channels):
+                    shift = (i * channels + c) * ring
+                    anchor = (n * channels + c) * plane + y * width
+                    new = (t + 1) * images * channels * plane + anchor
+                    _step_eight(
+                        flat,
+                        new,
+                        anchor,
+                        padded,
+                        shift + channels * ring + below,
+                        (shift + above, shift + here, shift + below),
+                        weights,
+                        y % many * 9 * stride,
+                        stride,
+                        width,
+                    )
+                    if y + 1 < height:
+                        _prefetch_row(flat, new + width, width)
+
+
 @njit(parallel=True, **KERNEL)
 def propagate(states, affinity, attention, around, mode, smallest, together, bands):
     """Compute all states from the first, `together` steps in each sweep, images divided into `bands` of rows.
@@ -445,7 +568,10 @@ def propagate(states, affinity, attention, around, mode, smallest, together, ban
                 down, out = radius * (band > 0), -radius * (band < bands - 1)
                 if gaps:
                     down, out = -radius, radius
-                _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out)
+                if attention.size == 0 and len(around.order) == 8:
+                    _sweep_eight(states, n, affinity, around, mode, begin, end, top, bottom, down, out)
+                else:
+                    _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, top, bottom, down, out)
 
 
 @njit(**KERNEL)
