@@ -68,7 +68,7 @@ def test_the_gate_is_in_the_rows_and_in_the_summary(
 ) -> None:
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(masks / "test_2.png")  # nothing to refine, nothing to refuse
     for bound, kept in ((2.0, False), (-1.0, True)):
-        monkeypatch.setattr(gate, "LARGEST_ERRORS", (bound, bound))
+        monkeypatch.setattr(gate, "LARGEST_ERROR", bound)
         out = tmp_path / f"bound {bound}"
         assert main(["refine", "--images", str(images), "--masks", str(masks), "--out", str(out)]) == 0
         rows = read_refinements(out / TABLE)

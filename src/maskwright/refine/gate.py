@@ -4,36 +4,19 @@ The bound is on a ratio, so that it means the same for one large object and for 
 to be expected.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from jaxtyping import Bool, Float32
 
-LARGEST_ERRORS = 0.8, 0.85
-"""Share of the error, 1 − expected IoU, that may remain after the second pass, and after the first; see docs/refiner.md."""
+LARGEST_ERROR = 0.85
+"""Refined masks of which a larger share of the error, 1 − expected IoU, remains are not taken. Choice: docs/refiner.md."""
 
 UNLIKELY = 0.05
 """Smaller probabilities count as 0: over all of a large picture they would add up to more than a small object."""
 
 
-def first_sure(
-    coarse: Float32[np.ndarray, "h w"],
-    refined: Iterable[Float32[np.ndarray, "h w"]],
-    belief: Float32[np.ndarray, "h w"],
-) -> tuple[Float32[np.ndarray, "h w"], float] | None:
-    """Return the first refined mask that is to be taken and the IoU that is expected to be gained; None where none is.
-
-    Args:
-        coarse: foreground probabilities of the mask that came.
-        refined: of its refined forms, one for each of `LARGEST_ERRORS`.
-        belief: by which the IoU with the truth is expected.
-    """
-    before = 1 - expected_iou(coarse >= 0.5, belief)
-    for mask, share in zip(refined, LARGEST_ERRORS, strict=False):
-        after = 1 - expected_iou(mask >= 0.5, belief)
-        if after <= share * before:
-            return mask, before - after
-    return None
+def is_sure(before: float, after: float) -> bool:
+    """Whether to take a mask whose expected IoU is `after` in place of one whose expected IoU is `before`."""
+    return 1 - after <= LARGEST_ERROR * (1 - before)
 
 
 def expected_iou(mask: Bool[np.ndarray, "h w"], probabilities: Float32[np.ndarray, "h w"]) -> float:

@@ -1,15 +1,13 @@
 """The bundled refiner: a small network that mends the mask of any tool, for any object, then DySPN along its edges.
 
-It reads the image and the mask, twice, since it is careful: the second time its own mask. Besides the affinities and
-attentions of DySPN (Lin et al. 2022) it gives a residual that is added to the mask's logits, since propagation alone moves
-what is there and can neither fill nor delete. Half of what a few steps of a dense CRF (Krähenbühl and Koltun 2011) change
-is taken, too.
+It reads the image and the mask. Besides the affinities and attentions of DySPN (Lin et al. 2022) it gives a residual that
+is added to the mask's logits, since propagation alone moves what is there and can neither fill nor delete. A few steps of
+a dense CRF (Krähenbühl and Koltun 2011) follow, half of whose change is taken.
 
 An image of up to `WHOLE` pixels is read whole. A larger one is first mended at that size, where the network sees whole
 objects, and then at its own size in tiles, only where the mask has an edge or is unsure: it costs what its edges cost.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -26,7 +24,7 @@ from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dense_crf import dense_crf
 from .dyspn import dyspn
-from .gate import first_sure
+from .gate import expected_iou, is_sure
 from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
@@ -163,11 +161,11 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     possible = [label for label in labels if probabilities[label].max() > UNSURE]
     refined, gains = probabilities.copy(), []
     for label in possible:
-        belief, found = _refined(pixels, torch.tensor(probabilities[label]))
-        taken = first_sure(probabilities[label], found, belief)
-        if taken is not None:
-            refined[label] = taken[0]
-            gains.append(taken[1])
+        found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
+        before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
+        if is_sure(before, after):
+            refined[label] = found
+            gains.append(after - before)
     if not gains:
         return Refined(probabilities=refined, gain=0.0 if possible else None, kept=bool(possible))
     if len(probabilities) == 2:
@@ -178,61 +176,41 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
 
 def _refined(
     image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]
-) -> tuple[Float32[np.ndarray, "h w"], Iterator[Float32[np.ndarray, "h w"]]]:
-    """Return the foreground's probabilities that the gate is to believe, and refined ones after two passes and after one.
+) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+    """Return the foreground's refined probability, and that of the network's first pass, which the gate is to believe.
 
-    Those to believe are of the first pass: after the second the network is sure of what it made itself. The refined ones
-    are computed as they are asked for.
+    Of what it has refined before, the network is too sure.
     """
-    sides = list(image.shape[1:])
-    logits = torch.logit(probability[None, None], eps=1e-3).clamp_(-CERTAIN, CERTAIN)
-    factor = (WHOLE / (sides[0] * sides[1])) ** 0.5
-    if factor >= 1:
-        once = _propagated(image[None], logits)
-
-        def passes() -> Iterator[Float32[np.ndarray, "h w"]]:
-            yield _foreground(_along_colours(image[None], _propagated(image[None], once)))
-            yield _foreground(_along_colours(image[None], once))
-
-        return _foreground(once), passes()
-    size = [max(1, round(side * factor)) for side in sides]
+    logits = torch.logit(probability[None, None], eps=1e-3)
+    if image.shape[1] * image.shape[2] <= WHOLE:
+        logits = _propagated(image[None], logits)
+        return _along_colours(image[None], logits)[0, 0].sigmoid(), logits[0, 0].sigmoid()
+    factor = (WHOLE / (image.shape[1] * image.shape[2])) ** 0.5
+    size = [max(1, round(side * factor)) for side in image.shape[1:]]
+    logits = logits.clamp_(-CERTAIN, CERTAIN)
     small_image, small = (
         F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
         for maps in (image[None], logits)
     )
     once = _propagated(small_image, small)
-    believed, enlarged = (
-        logits + F.interpolate(found - small, size=sides, mode="bilinear", align_corners=False)
+    believed, logits = (
+        logits + F.interpolate(found - small, size=image.shape[1:], mode="bilinear", align_corners=False)
         for found in (once, _along_colours(small_image, once))
     )
-
-    def large_passes() -> Iterator[Float32[np.ndarray, "h w"]]:
-        yield _foreground(_in_tiles(image, enlarged))
-        yield _foreground(enlarged)
-
-    return _foreground(believed), large_passes()
-
-
-def _foreground(logits: Float[Tensor, "1 1 h w"]) -> Float32[np.ndarray, "h w"]:
-    probabilities: Float32[np.ndarray, "h w"] = logits[0, 0].sigmoid().numpy()
-    return probabilities
-
-
-def _in_tiles(image: UInt8[Tensor, "3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
-    """Return the logits after a pass over the tiles that hold an edge."""
-    refined, tiles = logits.clone(), _tiles_at_edges(logits)
+    refined = logits.clone()
+    tiles = _tiles_at_edges(logits)
     for some in (tiles[start : start + TOGETHER] for start in range(0, len(tiles), TOGETHER)):
         colours = torch.stack([image[:, rows, columns] for _, (rows, columns) in some])
         found = _propagated(colours, torch.cat([logits[..., rows, columns] for _, (rows, columns) in some]))
         for (inner, outer), part in zip(some, found, strict=True):
             rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             refined[0, 0][inner] = part[0, rows, columns]
-    return refined
+    return refined[0, 0].sigmoid_(), believed[0, 0].sigmoid_()
 
 
 def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
     """Return the mean of the logits and of those after a few steps of a dense CRF, which finds colours from afar."""
-    foreground = _foreground(logits)
+    foreground = logits[0, 0].sigmoid().numpy()
     colours = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
     found = dense_crf(np.stack((1 - foreground, foreground)), colours, preset="soft", steps=CRF_STEPS)[1]
     return (logits + torch.logit(torch.from_numpy(found), eps=1e-3)) / 2
