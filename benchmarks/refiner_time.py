@@ -3,8 +3,9 @@
     python benchmarks/refiner_time.py --out refiner_time.json
 
 Made pictures: ragged blobs of one texture on another, and a mask of 128 pixels on the longer side, enlarged. Of 500×375
-pixels and of 4000×3000, with one object and with twelve. Median of several calls on all threads, after a warm-up, and the
-peak of the resident memory (Linux) during a call above what the process held before. Nothing else should run beside it.
+pixels and of 4000×3000, with one object, whose outline is about as long as those of pets in their pictures (3.2 widths on
+average), and with twelve. Median of several calls on all threads, after a warm-up, and the peak of the resident memory
+(Linux) during a call above what the process held before. Nothing else should run beside it.
 """
 
 import argparse
@@ -32,12 +33,12 @@ def scene(height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray
     small = np.zeros((480, 640), np.bool_)
     rows, columns = np.indices(small.shape)
     ragged = ndimage.gaussian_filter(generator.standard_normal(small.shape), 12)
-    ragged = 0.25 * ragged / ragged.std()
-    across = int(np.ceil(np.sqrt(objects * 4 / 3)))
-    radius = 0.32 * 640 / across
+    ragged = 0.12 * ragged / ragged.std()
+    rows_of_objects, side = round(np.sqrt(objects * 3 / 4)), 480 / round(np.sqrt(objects * 3 / 4))
+    per_row = objects // rows_of_objects
     for number in range(objects):
-        y, x = (number // across + 0.5) * 640 / across - 80 * (objects == 1), (number % across + 0.5) * 640 / across
-        small |= np.hypot(rows - y, columns - x) / radius + ragged < 1
+        y, x = (number // per_row + 0.5) * side, (number % per_row + 0.5) * 640 / per_row
+        small |= np.hypot(rows - y, columns - x) / (0.32 * side) + ragged < 1
     truth = enlarged(small.astype(np.float32), (height, width)) >= 0.5
     texture = generator.integers(-20, 20, (height, width, 3), dtype=np.int8)
     image = np.clip(80 + 90 * truth[..., None] + texture, 0, 255).astype(np.uint8)

@@ -132,6 +132,7 @@ def main() -> None:
         "maskwright": maskwright.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "images": len(seconds["coarse"]),
+        "arguments": {name: str(value) for name, value in vars(arguments).items()},
         "border": arguments.border,
         "results": found,
     }

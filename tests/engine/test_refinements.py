@@ -15,7 +15,7 @@ from maskwright.engine.evaluate import evaluate_folders
 from maskwright.engine.refine import refine_folder
 from maskwright.engine.refinements import COLUMNS, TABLE, RefinementTable, read_refinements, summary_line
 from maskwright.errors import BatchError, ConfigError, WriteError
-from maskwright.refine import gate
+from maskwright.refine import refiner
 from maskwright.refine.outcome import RefinementReport
 
 STEMS = ["test_0", "test_1", "test_2"]
@@ -67,9 +67,9 @@ def test_the_gate_is_in_the_rows_and_in_the_summary(
     images: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(masks / "test_2.png")  # nothing to refine, nothing to refuse
-    for bound, kept in ((2.0, False), (-1.0, True)):
-        monkeypatch.setattr(gate, "LARGEST_ERROR", bound)
-        out = tmp_path / f"bound {bound}"
+    for kept in (False, True):
+        monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after, take=not kept: take)
+        out = tmp_path / f"kept {kept}"
         assert main(["refine", "--images", str(images), "--masks", str(masks), "--out", str(out)]) == 0
         rows = read_refinements(out / TABLE)
         assert [row.kept for row in rows.values()] == [kept, kept, False]

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from maskwright.refine import gate, refiner
-from maskwright.refine.gate import expected_iou, is_sure
+from maskwright.refine.gate import expected_iou, is_worthwhile
 
 
 def test_the_expected_iou_is_that_of_truths_drawn_from_the_probabilities() -> None:
@@ -34,7 +34,7 @@ def test_a_mask_is_taken_where_much_error_goes_and_left_where_the_refiner_is_uns
     moved = np.roll(disk(side), 4, axis=1)
     for inside, taken in ((0.98, True), (0.6, False)):  # whatever the size of the picture around the object
         refined = np.where(disk(side) > 0, inside, 0.018).astype(np.float32)
-        assert is_sure(*(expected_iou(mask >= 0.5, refined) for mask in (moved, refined))) == taken
+        assert is_worthwhile(*(expected_iou(mask >= 0.5, refined) for mask in (moved, refined))) == taken
 
 
 @pytest.mark.parametrize("size", [1, 12])
@@ -42,7 +42,7 @@ def test_many_small_objects_are_no_worse_off_than_a_large_one(size: int) -> None
     truth = np.kron(disk(200), np.ones((12, 12), np.float32)) if size == 12 else np.tile(disk(200), (12, 12))
     soft = ndimage.gaussian_filter(truth, size)  # as unsure at the edges as the object is large
     before = np.roll(truth, 6 * size, axis=1)
-    assert is_sure(*(expected_iou(mask >= 0.5, soft) for mask in (before, soft)))
+    assert is_worthwhile(*(expected_iou(mask >= 0.5, soft) for mask in (before, soft)))
 
 
 def test_a_mask_is_left_exactly_as_it_was_where_the_refiner_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +70,10 @@ def test_the_refiner_tells_the_gain_and_whether_the_gate_refused_it(
     probabilities = np.concatenate((1 - coarse.sum(0, keepdims=True), coarse)).astype(np.float32)
     image = np.repeat((disk(200) * 200).astype(np.uint8)[..., None], 3, axis=2)
     monkeypatch.setattr(refiner, "_refined", lambda image, probability: (probability, probability))
-    monkeypatch.setattr(gate, "LARGEST_ERROR", 2.0)
+    monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after: True)
     taken = refiner.refine_bundled_with_gate(probabilities, image)
     assert taken.gain == pytest.approx(0, abs=1e-6) and not taken.kept
-    monkeypatch.setattr(gate, "LARGEST_ERROR", -1.0)
+    monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after: False)
     refused = refiner.refine_bundled_with_gate(probabilities, image)
     assert refused.gain == 0 and refused.kept
 
@@ -83,3 +83,10 @@ def test_where_there_is_nothing_to_refine_nothing_is_refused() -> None:
     refined = refiner.refine_bundled_with_gate(empty, np.zeros((20, 30, 3), np.uint8))
     assert refined.gain is None and not refined.kept
     assert np.array_equal(refined.probabilities, empty)
+
+
+def test_a_mask_of_which_nothing_can_get_better_stays() -> None:
+    for value in (0.0, 0.06):
+        probabilities = np.stack((np.full((40, 40), 1 - value), np.full((40, 40), value))).astype(np.float32)
+        refined = refiner.refine_bundled_with_gate(probabilities, np.zeros((40, 40, 3), np.uint8))
+        assert np.array_equal(refined.probabilities, probabilities) and not refined.gain

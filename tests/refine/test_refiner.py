@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from scipy import ndimage
 
+from maskwright.errors import ConfigError
 from maskwright.refine import refiner
 from maskwright.refine.refiner import CERTAIN, MaskRefiner, refine_bundled
 
@@ -117,3 +118,15 @@ def test_the_weights_are_small_and_say_where_they_come_from() -> None:
     with resources.as_file(path) as file, safe_open(file, framework="pt") as weights:
         card = json.dumps(weights.metadata())
     assert "Oxford-IIIT Pet" in card and "CC BY-SA 4.0" in card and "Apache-2.0" in card
+
+
+def test_where_the_crf_cannot_work_the_network_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, truth = disk_picture(160)
+    before = spoilt(truth)
+
+    def refused(*_: object, **__: object) -> np.ndarray:
+        raise ConfigError("too narrow")
+
+    monkeypatch.setattr(refiner, "dense_crf", refused)
+    after = refine_bundled(before, image)
+    assert iou(after[1] >= 0.5, truth) > iou(before[1] >= 0.5, truth)

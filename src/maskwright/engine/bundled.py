@@ -1,6 +1,7 @@
 """Training of the refiner that comes with the package."""
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ CARD = {
     "kind": "maskwright bundled refiner",
     "licence": "Apache-2.0",
     "start": "EfficientNet-Lite0, ImageNet weights, Apache-2.0",
-    "data": "Oxford-IIIT Pet, CC BY-SA 4.0; half of Data Science Bowl 2018's nuclei, CC0",
+    "data": "Oxford-IIIT Pet, CC BY-SA 4.0; 50 pictures of nuclei of the Data Science Bowl 2018, CC0",
 }
 """Stands in the file of the weights."""
 
@@ -127,7 +128,9 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     splits = open_data(coarse.data)
     if len(splits.classes) != 2:
         raise ConfigError(f"{config.coarse} has {len(splits.classes)} classes; expected a run of two")
-    others = [_training_part(name) for name in config.also]
+    if importlib.util.find_spec("skimage") is None:
+        raise ConfigError("scikit-image is not installed; run pip install 'maskwright[train-bundled]'")
+    others = {name: _training_part(name) for name in config.also}
     start = _starting_weights(config)
     prepare_folder(folder, config)
     if folder.metrics.exists():
@@ -137,8 +140,8 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     truths = open_data(dataclasses.replace(coarse.data, border="ignore")).train
     say("masks of the training images by the networks of the folds")
     photographs = _photographs(truths, [Predictor.load(run) for run in runs], fold_of)
-    for other in others:
-        photographs += _photographs(other, [], np.zeros(len(other)))
+    for name, other in others.items():
+        photographs += _photographs(other, [], np.zeros(len(other))) * config.also.count(name)
 
     def make_task(train: TrainConfig) -> BundledTask:
         torch.manual_seed(train.seed)

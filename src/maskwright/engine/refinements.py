@@ -101,7 +101,7 @@ def _report(changed_pixels: str, changed_share: str, estimated_gain: str, kept: 
         changed_pixels=int(changed_pixels),
         changed_share=float(changed_share),
         estimated_gain=float(estimated_gain) if estimated_gain else None,
-        kept=kept == "true",
+        kept=kept.lower() == "true",  # spreadsheets write TRUE
         seconds=float(seconds),
     )
 

@@ -14,9 +14,9 @@ UNLIKELY = 0.05
 """Smaller probabilities count as 0: over all of a large picture they would add up to more than a small object."""
 
 
-def is_sure(before: float, after: float) -> bool:
+def is_worthwhile(before: float, after: float) -> bool:
     """Whether to take a mask whose expected IoU is `after` in place of one whose expected IoU is `before`."""
-    return 1 - after <= LARGEST_ERROR * (1 - before)
+    return after > before and 1 - after <= LARGEST_ERROR * (1 - before)
 
 
 def expected_iou(mask: Bool[np.ndarray, "h w"], probabilities: Float32[np.ndarray, "h w"]) -> float:

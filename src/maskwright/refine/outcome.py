@@ -33,7 +33,7 @@ class RefinementReport:
     Attributes:
         changed_pixels: pixels that got another label; of a soft mask, another most probable one.
         changed_share: their share of the image's pixels.
-        estimated_gain: IoU that the method's own gate expects to be gained, by the refined probabilities and without any
+        estimated_gain: IoU that the method's own gate expects to be gained, by its own probabilities and without any
             truth; mean over the classes that were refined, 0 where the gate left the mask as it came. None for methods
             without a gate, and where there was nothing to refine.
         kept: whether the gate left the mask as it came.

@@ -20,11 +20,12 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..layers import ConvNormAct, pad_to_multiple
 from .affinity import probabilities_and_entropy
 from .dense_crf import dense_crf
 from .dyspn import dyspn
-from .gate import expected_iou, is_sure
+from .gate import expected_iou, is_worthwhile
 from .outcome import Refined
 
 ENCODER = "tf_efficientnet_lite0"
@@ -116,7 +117,8 @@ class MaskRefiner(nn.Module):
         x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         x = self.finest(torch.cat((x, seen.to(x.dtype)), dim=1))[..., :height, :width]
         # As a product of matrices: its many maps then come plane by plane, as the propagation reads them.
-        weight, bias = self.head.parameters()
+        weight, bias = self.head.weight, self.head.bias
+        assert bias is not None
         flat, out = x.flatten(2), None
         if flat.dtype == torch.float32 and flat.device.type == "cpu" and not torch.is_grad_enabled():
             # NumPy puts large arrays on huge pages where the system has them; to fill the others takes twice as long.
@@ -163,7 +165,7 @@ def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image:
     for label in possible:
         found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
         before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
-        if is_sure(before, after):
+        if is_worthwhile(before, after):
             refined[label] = found
             gains.append(after - before)
     if not gains:
@@ -212,7 +214,10 @@ def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h
     """Return the mean of the logits and of those after a few steps of a dense CRF, which finds colours from afar."""
     foreground = logits[0, 0].sigmoid().numpy()
     colours = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
-    found = dense_crf(np.stack((1 - foreground, foreground)), colours, preset="soft", steps=CRF_STEPS)[1]
+    try:
+        found = dense_crf(np.stack((1 - foreground, foreground)), colours, preset="soft", steps=CRF_STEPS)[1]
+    except ConfigError:
+        return logits  # a strip of a hundred thousand pixels and more, which the lattice cannot number
     return (logits + torch.logit(torch.from_numpy(found), eps=1e-3)) / 2
 
 
