@@ -276,7 +276,7 @@ def evaluate(
         predictions: folders of label maps or probabilities, one or several.
         out: folder of the results.
         targets: folder of true label maps with the same stems.
-        data: instead of --targets, a data set as in `maskwright train`, whose test part is scored.
+        data: instead of --targets, a data set as in `maskwright train`, whose test part (or validation part) is scored.
         border: of --data pets only: border pixels count as pet (what is taken where it is not given), or are ignored; both
             scores either way, side by side.
         base: folder of the masks before, with the same stems, that all others are compared with; else it is the first of

@@ -151,6 +151,8 @@ def test_masks_of_other_classes_than_the_runs_are_named(
 ) -> None:
     with pytest.raises(DataError, match=r"label 7, expected 0\.\.1; .*`binary`"):
         refine_mask(image, labels * 7, method=refined_run)
+    with pytest.raises(DataError, match=r"label 7, expected"):  # alone, too
+        refine_mask(image, np.full(image.shape[:2], 7, np.int32), method=refined_run, kind="labels")
     assert set(np.unique(refine_mask(image, labels * 7, method=refined_run, kind="binary"))) == {0, 7}
     with pytest.raises(DataError, match=r"has 3 channel\(s\); expected 2"):
         refine_mask(image, np.full((3, *labels.shape), 1 / 3, np.float32), method=refined_run)

@@ -54,7 +54,9 @@ def scored_part(splits: Splits) -> tuple[str, Dataset]:
         return "test", splits.test
     if splits.val is not None:
         return "val", splits.val
-    raise DataError("the data has no test and no validation part to score; add one, or set data.val_fraction > 0")
+    raise DataError(
+        "the data has no test and no validation part to score; add one, or, of a run, train with data.val_fraction > 0"
+    )
 
 
 def evaluate_run(

@@ -81,9 +81,10 @@ class TrainedRefiner:
         Raises:
             DataError: the mask has other classes than the run.
         """
+        whole = coarse.of_classes(len(self.classes))
         if len(coarse.probabilities) == 1:  # a single label, beside which nothing may appear
             return Refined(probabilities=coarse.probabilities)
-        refined = self(coarse.of_classes(len(self.classes)), image)
+        refined = self(whole, image)
         return Refined(probabilities=coarse.own_channels(refined))
 
 
