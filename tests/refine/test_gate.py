@@ -51,7 +51,7 @@ def test_a_mask_is_left_exactly_as_it_was_where_the_refiner_is_unsure(monkeypatc
     monkeypatch.setattr(gate, "LARGEST_ERROR", -1.0)
     for classes in (2, 3):
         probabilities = generator.dirichlet(np.ones(classes), (40, 40)).astype(np.float32).transpose(2, 0, 1)
-        assert np.array_equal(refiner.refine_bundled(probabilities, image), probabilities)
+        assert np.array_equal(refiner.refine_bundled(probabilities, image).probabilities, probabilities)
 
 
 def test_a_mask_is_measured_by_the_probabilities_and_not_by_itself() -> None:
@@ -71,16 +71,16 @@ def test_the_refiner_tells_the_gain_and_whether_the_gate_refused_it(
     image = np.repeat((disk(200) * 200).astype(np.uint8)[..., None], 3, axis=2)
     monkeypatch.setattr(refiner, "_refined", lambda image, probability: (probability, probability))
     monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after: True)
-    taken = refiner.refine_bundled_with_gate(probabilities, image)
+    taken = refiner.refine_bundled(probabilities, image)
     assert taken.gain == pytest.approx(0, abs=1e-6) and not taken.kept
     monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after: False)
-    refused = refiner.refine_bundled_with_gate(probabilities, image)
+    refused = refiner.refine_bundled(probabilities, image)
     assert refused.gain == 0 and refused.kept
 
 
 def test_where_there_is_nothing_to_refine_nothing_is_refused() -> None:
     empty = np.stack((np.ones((20, 30), np.float32), np.zeros((20, 30), np.float32)))
-    refined = refiner.refine_bundled_with_gate(empty, np.zeros((20, 30, 3), np.uint8))
+    refined = refiner.refine_bundled(empty, np.zeros((20, 30, 3), np.uint8))
     assert refined.gain is None and not refined.kept
     assert np.array_equal(refined.probabilities, empty)
 
@@ -88,5 +88,5 @@ def test_where_there_is_nothing_to_refine_nothing_is_refused() -> None:
 def test_a_mask_of_which_nothing_can_get_better_stays() -> None:
     for value in (0.0, 0.06):
         probabilities = np.stack((np.full((40, 40), 1 - value), np.full((40, 40), value))).astype(np.float32)
-        refined = refiner.refine_bundled_with_gate(probabilities, np.zeros((40, 40, 3), np.uint8))
+        refined = refiner.refine_bundled(probabilities, np.zeros((40, 40, 3), np.uint8))
         assert np.array_equal(refined.probabilities, probabilities) and not refined.gain

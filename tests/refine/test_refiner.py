@@ -80,7 +80,7 @@ def test_the_shipped_weights_mend_an_object_that_they_never_saw(whole: int, monk
     monkeypatch.setattr(refiner, "WHOLE", whole)  # the smaller one makes tiles of the same picture
     image, truth = disk_picture(160)
     before = spoilt(truth)
-    after = refine_bundled(before, image)
+    after = refine_bundled(before, image).probabilities
     assert after.shape == before.shape and after.dtype == np.float32
     np.testing.assert_allclose(after.sum(0), 1, atol=1e-5)
     assert iou(after[1] >= 0.5, truth) > iou(before[1] >= 0.5, truth) + 0.01
@@ -89,14 +89,14 @@ def test_the_shipped_weights_mend_an_object_that_they_never_saw(whole: int, monk
 def test_a_large_picture_of_one_row_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refiner, "WHOLE", 64)
     probabilities = np.full((2, 1, 300), 0.5, np.float32)
-    assert refine_bundled(probabilities, np.zeros((1, 300, 3), np.uint8)).shape == (2, 1, 300)
+    assert refine_bundled(probabilities, np.zeros((1, 300, 3), np.uint8)).probabilities.shape == (2, 1, 300)
 
 
 def test_a_mask_without_an_edge_stays_without_one() -> None:
     image, _ = disk_picture(64)
     for value in (0.0, 1.0):
         foreground = np.full((64, 64), value, np.float32)
-        after = refine_bundled(np.stack((1 - foreground, foreground)), image)
+        after = refine_bundled(np.stack((1 - foreground, foreground)), image).probabilities
         assert ((after[1] >= 0.5) == (value == 1)).all()
 
 
@@ -105,7 +105,7 @@ def test_several_classes_are_refined_each_against_the_rest() -> None:
     _, soft = spoilt(truth)
     left = np.arange(96) < 48
     probabilities = np.stack((1 - soft, soft * left, soft * ~left, np.zeros_like(soft))).astype(np.float32)
-    after = refine_bundled(probabilities, image)
+    after = refine_bundled(probabilities, image).probabilities
     np.testing.assert_allclose(after.sum(0), 1, atol=1e-5)
     labels = after.argmax(0)
     assert set(np.unique(labels)) == {0, 1, 2}
@@ -128,5 +128,5 @@ def test_where_the_crf_cannot_work_the_network_does_alone(monkeypatch: pytest.Mo
         raise ConfigError("too narrow")
 
     monkeypatch.setattr(refiner, "dense_crf", refused)
-    after = refine_bundled(before, image)
+    after = refine_bundled(before, image).probabilities
     assert iou(after[1] >= 0.5, truth) > iou(before[1] >= 0.5, truth)

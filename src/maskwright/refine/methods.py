@@ -38,10 +38,10 @@ def bundled(
 
 
 def _bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
-    from .refiner import refine_bundled_with_gate  # here, since the libraries of networks take a second to import
+    from .refiner import refine_bundled  # here, since the libraries of networks take a second to import
 
     check_inputs(probabilities, image)
-    return refine_bundled_with_gate(probabilities, image)
+    return refine_bundled(probabilities, image)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(

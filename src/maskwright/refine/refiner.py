@@ -138,14 +138,7 @@ def bundled_refiner() -> MaskRefiner:
     return refiner.to(memory_format=torch.channels_last).eval()
 
 
-def refine_bundled(
-    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
-) -> Float32[np.ndarray, "c h w"]:
-    """Refine class probabilities with the bundled refiner, see `refine_bundled_with_gate`."""
-    return refine_bundled_with_gate(probabilities, image).probabilities
-
-
-def refine_bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
+def refine_bundled(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
     """Refine class probabilities with the bundled refiner, and say what its gate thinks of them.
 
     Args:
