@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "losses": {"errors", "types"},
     "data": {"errors", "files", "types"},
     "models": {"errors", "layers", "types"},
+    "cluster": {"errors", "ops", "types"},
     "refine": {"errors", "layers", "ops", "types"},
     "metrics": {"errors", "types"},
     "report": {"errors", "files", "metrics", "types"},
-    "engine": {"data", "losses", "metrics", "models", "refine", "report", *LEAVES},
-    "cli": {"data", "engine", "losses", "metrics", "models", "refine", "report", *LEAVES},
+    "engine": {"cluster", "data", "losses", "metrics", "models", "refine", "report", *LEAVES},
+    "cli": {"cluster", "data", "engine", "losses", "metrics", "models", "refine", "report", *LEAVES},
     "__main__": {"cli"},
 }
 """Part of the package (module or folder) → the other parts that it may import; the package's version anyone may."""

@@ -1,0 +1,99 @@
+"""Segments of an image by mean shift of its colours in CIELAB, or of colours and positions together."""
+
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Float64, Int32, Shaped
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from ..errors import ConfigError, DataError
+from .colour import colours_in_unit_range, lab_of_rgb
+from .mean_shift import STEPS, Method, mean_shift
+
+Merge: TypeAlias = Literal["round", "modes"]
+
+ROUNDING = 4.0
+"""Side of the cells of CIELAB whose modes are one segment, by the rule `round`."""
+
+
+def segment(
+    image: Shaped[np.ndarray, "h w 3"],
+    *,
+    bandwidth: float = 2.5,
+    steps: int = STEPS,
+    spatial: float = 0.0,
+    merge: Merge | None = None,
+    connected: bool = False,
+    min_region: int = 0,
+    tolerance: float | None = None,
+    method: Method = "auto",
+) -> tuple[Int32[np.ndarray, "h w"], Float64[np.ndarray, "h w d"]]:
+    """Group the pixels of an image by Gaussian blurring mean shift in CIELAB.
+
+    Args:
+        image: RGB, uint8, uint16 or float in [0, 1], (H, W, 3); or grey, (H, W).
+        bandwidth: standard deviation of the Gaussian in CIELAB units, > 0.
+        steps: of mean shift, ≥ 0.
+        spatial: standard deviation of the Gaussian over positions, pixels; 0 leaves positions out.
+        merge: which modes are one segment. `round`: those of equal round(mode / 4), by colour alone, the default without
+            positions; `modes`: those that a chain of modes links whose steps are shorter than the bandwidth, the default
+            with positions.
+        connected: pieces that do not touch are segments of their own.
+        min_region: segments of fewer pixels join the neighbour of the nearest colour; > 0 implies `connected`.
+        tolerance: what `fast` may be off in one step, CIELAB units.
+        method: see `mean_shift`.
+
+    Returns:
+        Labels, 0 … K − 1, the largest segment first; and each pixel's mode: L, a, b and, with `spatial`, row and column.
+
+    Raises:
+        ConfigError: an option out of range.
+        DataError: not such an image.
+    """
+    colours = _rgb(image)
+    if not 0 <= spatial < np.inf:
+        raise ConfigError(f"spatial must be a finite number of pixels ≥ 0, got {spatial!r}")
+    if merge is not None and merge not in get_args(Merge):
+        raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
+    if not isinstance(min_region, int | np.integer) or min_region < 0:
+        raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
+    height, width = colours.shape[:2]
+    points = lab_of_rgb(colours_in_unit_range(colours)).reshape(height * width, 3)
+    if spatial:
+        places = np.indices((height, width)).reshape(2, -1).T * (bandwidth / spatial)
+        points = np.concatenate((points, places), 1)
+    modes = mean_shift(points, bandwidth=bandwidth, steps=steps, tolerance=tolerance, method=method)
+    labels = merged(modes, merge or ("modes" if spatial else "round"), bandwidth).reshape(height, width)
+    if spatial:
+        modes[:, 3:] *= spatial / bandwidth
+    # Connected components and small regions come here.
+    return labels, modes.reshape(height, width, -1)
+
+
+def merged(modes: NDArray[np.float64], rule: Merge, bandwidth: float) -> NDArray[np.int32]:
+    """Return the segment of each of N modes, numbered from the largest on; positions in units of the colours."""
+    if rule == "round":
+        places, index = np.unique(np.round(modes[:, :3] / ROUNDING), axis=0, return_inverse=True)
+        groups = index.ravel()
+    else:
+        places, index = np.unique(modes, axis=0, return_inverse=True)
+        pairs = cKDTree(places).query_pairs(np.nextafter(bandwidth, 0), output_type="ndarray")
+        links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(places), len(places)))
+        groups = connected_components(links, directed=False)[1][index.ravel()]
+    order = np.argsort(-np.bincount(groups), kind="stable")
+    number = np.empty(len(order), np.int32)
+    number[order] = np.arange(len(order))
+    return number[groups]
+
+
+def _rgb(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"image is a {type(image).__name__}; expected a NumPy array, such as np.asarray(picture)")
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise DataError(f"image has shape {image.shape}; expected (H, W, 3), RGB, or (H, W), grey, with H, W ≥ 1")
+    return image
