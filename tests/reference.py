@@ -1,4 +1,4 @@
-"""Slow, obviously right float64 versions of the propagation: explicit loops over pixels, neighbours and steps.
+"""Slow, obviously right float64 versions of what the package computes: explicit loops over pixels, points and steps.
 
 They share no code with the package and take the formulas word by word, so that its operators can be compared with them.
 """
@@ -108,3 +108,15 @@ def _dyspn_weights(affinities: list[float], form: str) -> list[float]:
         total = sum(math.exp(g) for g in affinities)
         return [math.exp(g) / total for g in affinities]
     return affinities
+
+
+def mean_shift_step(points: Array, weights: Array, bandwidth: float) -> Array:
+    """One step of Gaussian blurring mean shift, point by point."""
+    moved = np.empty_like(points)
+    for i, point in enumerate(points):
+        pull = [
+            weight * math.exp(-sum((point - other) ** 2) / (2 * bandwidth**2))
+            for other, weight in zip(points, weights, strict=True)
+        ]
+        moved[i] = sum(p * other for p, other in zip(pull, points, strict=True)) / sum(pull)
+    return moved

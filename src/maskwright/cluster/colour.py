@@ -3,8 +3,11 @@
 sRGB (IEC 61966-2-1) under D65, 2° observer, as scikit-image's `rgb2lab` has it: L in 0–100, a and b within ±128.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-decorators, allow-untyped-calls
+
 import numpy as np
-from jaxtyping import Float, Float64, Shaped
+from jaxtyping import Float, Float64, Int64, Shaped, UInt8, UInt32
+from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import DataError
@@ -38,3 +41,31 @@ def colours_in_unit_range(image: Shaped[np.ndarray, "h w 3"]) -> NDArray[np.floa
             f"image has values from {image.min():g} to {image.max():g}; expected floats in [0, 1], or uint8 in 0..255"
         )
     return image.astype(np.float64)
+
+
+def distinct_colours(
+    image: UInt8[np.ndarray, "h w 3"],
+) -> tuple[UInt8[np.ndarray, "k 3"], Int64[np.ndarray, " k"], UInt32[np.ndarray, " n"]]:
+    """Return the distinct colours, how many pixels each has, and the colour of every pixel, row by row."""
+    codes, counts, index = _distinct(np.ascontiguousarray(image).reshape(-1, 3))
+    return np.stack((codes >> 16, codes >> 8 & 255, codes & 255), 1).astype(np.uint8), counts, index
+
+
+@njit(cache=True, nogil=True)
+def _distinct(pixels):
+    """Number the colours in the order of their first pixels, by a table of all 2²⁴."""
+    number = np.zeros(1 << 24, np.uint32)
+    index = np.empty(len(pixels), np.uint32)
+    codes = np.empty(min(len(pixels), 1 << 24), np.uint32)
+    count = np.uint32(0)
+    for i in range(len(pixels)):
+        code = np.uint32(pixels[i, 0]) << 16 | np.uint32(pixels[i, 1]) << 8 | np.uint32(pixels[i, 2])
+        if number[code] == 0:
+            codes[count] = code
+            count += np.uint32(1)
+            number[code] = count
+        index[i] = number[code] - np.uint32(1)
+    counts = np.zeros(count, np.int64)
+    for i in range(len(pixels)):
+        counts[index[i]] += 1
+    return codes[:count].copy(), counts, index

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import ConfigError, DataError
-from .colour import colours_in_unit_range, lab_of_rgb
+from .colour import colours_in_unit_range, distinct_colours, lab_of_rgb
 from .mean_shift import STEPS, Method, mean_shift
 
 Merge: TypeAlias = Literal["round", "modes"]
@@ -61,20 +61,37 @@ def segment(
     if not isinstance(min_region, int | np.integer) or min_region < 0:
         raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
     height, width = colours.shape[:2]
-    points = lab_of_rgb(colours_in_unit_range(colours)).reshape(height * width, 3)
-    if spatial:
-        places = np.indices((height, width)).reshape(2, -1).T * (bandwidth / spatial)
-        points = np.concatenate((points, places), 1)
-    modes = mean_shift(points, bandwidth=bandwidth, steps=steps, tolerance=tolerance, method=method)
-    labels = merged(modes, merge or ("modes" if spatial else "round"), bandwidth).reshape(height, width)
+    points, weights, index = _points(colours, bandwidth / spatial if spatial else 0)
+    modes = mean_shift(points, bandwidth=bandwidth, steps=steps, weights=weights, tolerance=tolerance, method=method)
+    labels = merged(modes, weights, merge or ("modes" if spatial else "round"), bandwidth)
     if spatial:
         modes[:, 3:] *= spatial / bandwidth
+    labels, modes = labels[index].reshape(height, width), modes[index].reshape(height, width, -1)
     # Connected components and small regions come here.
-    return labels, modes.reshape(height, width, -1)
+    return labels, modes
 
 
-def merged(modes: NDArray[np.float64], rule: Merge, bandwidth: float) -> NDArray[np.int32]:
-    """Return the segment of each of N modes, numbered from the largest on; positions in units of the colours."""
+def _points(
+    image: NDArray[np.generic], scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
+    """Return what mean shift moves: places, weights, and for every pixel the place that is its own.
+
+    These are the distinct colours, or where positions count, by `scale`, the pixels.
+    """
+    pixels = image.shape[0] * image.shape[1]
+    if image.dtype == np.uint8 and not scale:
+        found, counts, index = distinct_colours(image)
+        return lab_of_rgb(colours_in_unit_range(found)), counts.astype(np.float64), index
+    points = lab_of_rgb(colours_in_unit_range(image).reshape(pixels, 3))
+    if scale:
+        points = np.concatenate((points, np.indices(image.shape[:2]).reshape(2, pixels).T * scale), 1)
+    return points, np.ones(pixels), np.arange(pixels)
+
+
+def merged(
+    modes: NDArray[np.float64], weights: NDArray[np.float64], rule: Merge, bandwidth: float
+) -> NDArray[np.int32]:
+    """Return the segment of each of N modes, numbered from the heaviest on; positions in units of the colours."""
     if rule == "round":
         places, index = np.unique(np.round(modes[:, :3] / ROUNDING), axis=0, return_inverse=True)
         groups = index.ravel()
@@ -83,7 +100,7 @@ def merged(modes: NDArray[np.float64], rule: Merge, bandwidth: float) -> NDArray
         pairs = cKDTree(places).query_pairs(np.nextafter(bandwidth, 0), output_type="ndarray")
         links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(places), len(places)))
         groups = connected_components(links, directed=False)[1][index.ravel()]
-    order = np.argsort(-np.bincount(groups), kind="stable")
+    order = np.argsort(-np.bincount(groups, weights), kind="stable")
     number = np.empty(len(order), np.int32)
     number[order] = np.arange(len(order))
     return number[groups]

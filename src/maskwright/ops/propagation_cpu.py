@@ -26,6 +26,8 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from .rows import indices, load, store
+
 GIVEN, BOUNDED, SIGNED = 0, 1, 2
 """`fused.Mode`, as constants that numba compiles in."""
 
@@ -42,39 +44,6 @@ AHEAD = 4
 """So many neighbours ahead affinities are asked for: rows of planes are too short for the processor to foresee."""
 
 KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-
-
-def _read_only(module):
-    """LLVM metadata for what `_load` reads and `_store` does not write: without it loops of many rows stay scalar."""
-    domain = module.add_metadata([ir.MetaDataString(module, "rows")])
-    return module.add_metadata([module.add_metadata([ir.MetaDataString(module, "read only"), domain])])
-
-
-@intrinsic
-def _load(typing, array, index):
-    """Return array[index] of a flat array, an element that no `_store` of the same function writes; index is unsigned."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        value = builder.load(builder.gep(data, [arguments[1]]))
-        value.set_metadata("alias.scope", _read_only(builder.module))
-        return value
-
-    return array.dtype(array, types.uintp), generate
-
-
-@intrinsic
-def _store(typing, array, index, value):
-    """Write array[index] of a flat array, an element that no `_load` of the same function reads; index is unsigned."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        builder.store(arguments[2], builder.gep(data, [arguments[1]])).set_metadata(
-            "noalias", _read_only(builder.module)
-        )
-        return context.get_dummy_value()
-
-    return types.void(array, types.uintp, array.dtype), generate
 
 
 @intrinsic
@@ -95,12 +64,6 @@ def _prefetch(typing, array, index):
     return types.void(array, types.uintp), generate
 
 
-@njit(inline="always")
-def _columns(count):
-    """Return the range of an unsigned index, for which numba leaves out the test whether it counts from the end."""
-    return range(np.uint64(count))
-
-
 @njit(**KERNEL)
 def _prefetch_row(array, at, count):
     """Ask for `count` elements from `at` on."""
@@ -112,16 +75,16 @@ def _prefetch_row(array, at, count):
 def _fill(out, to, count, value):
     """Write `value` to `count` elements of `out` from `to` on."""
     o = np.uint64(to)
-    for x in _columns(count):
-        _store(out, o + x, value)
+    for x in indices(count):
+        store(out, o + x, value)
 
 
 @njit(**KERNEL)
 def _copy(out, to, source, at, count):
     """Write `count` elements of `source` from `at` on to those of `out` from `to` on."""
     o, s = np.uint64(to), np.uint64(at)
-    for x in _columns(count):
-        _store(out, o + x, _load(source, s + x))
+    for x in indices(count):
+        store(out, o + x, load(source, s + x))
 
 
 @njit(**KERNEL)
@@ -137,32 +100,32 @@ def _add_products(out, gate, gate_at, left, left_at, right, right_at, first, las
         a5, b5 = np.uint64(left_at[p + 5]), np.uint64(right_at[p + 5] + shift)
         a6, b6 = np.uint64(left_at[p + 6]), np.uint64(right_at[p + 6] + shift)
         a7, b7 = np.uint64(left_at[p + 7]), np.uint64(right_at[p + 7] + shift)
-        for x in _columns(len(out)):
-            total = _load(left, a0 + x) * _load(right, b0 + x)
-            total += _load(left, a1 + x) * _load(right, b1 + x)
-            total += _load(left, a2 + x) * _load(right, b2 + x)
-            total += _load(left, a3 + x) * _load(right, b3 + x)
-            total += _load(left, a4 + x) * _load(right, b4 + x)
-            total += _load(left, a5 + x) * _load(right, b5 + x)
-            total += _load(left, a6 + x) * _load(right, b6 + x)
-            total += _load(left, a7 + x) * _load(right, b7 + x)
-            _store(out, x, out[x] + _load(gate, g + x) * total)
+        for x in indices(len(out)):
+            total = load(left, a0 + x) * load(right, b0 + x)
+            total += load(left, a1 + x) * load(right, b1 + x)
+            total += load(left, a2 + x) * load(right, b2 + x)
+            total += load(left, a3 + x) * load(right, b3 + x)
+            total += load(left, a4 + x) * load(right, b4 + x)
+            total += load(left, a5 + x) * load(right, b5 + x)
+            total += load(left, a6 + x) * load(right, b6 + x)
+            total += load(left, a7 + x) * load(right, b7 + x)
+            store(out, x, out[x] + load(gate, g + x) * total)
 
 
 @njit(inline="always")
 def _sums_of_eight(weights, at, stride):
     """Return Σ w and Σ|w| of eight elements `stride` apart."""
     w0, w1, w2, w3 = (
-        _load(weights, at),
-        _load(weights, at + stride),
-        _load(weights, at + 2 * stride),
-        _load(weights, at + 3 * stride),
+        load(weights, at),
+        load(weights, at + stride),
+        load(weights, at + 2 * stride),
+        load(weights, at + 3 * stride),
     )
     w4, w5, w6, w7 = (
-        _load(weights, at + 4 * stride),
-        _load(weights, at + 5 * stride),
-        _load(weights, at + 6 * stride),
-        _load(weights, at + 7 * stride),
+        load(weights, at + 4 * stride),
+        load(weights, at + 5 * stride),
+        load(weights, at + 6 * stride),
+        load(weights, at + 7 * stride),
     )
     plain = ((w0 + w1) + (w2 + w3)) + ((w4 + w5) + (w6 + w7))
     return plain, ((abs(w0) + abs(w1)) + (abs(w2) + abs(w3))) + ((abs(w4) + abs(w5)) + (abs(w6) + abs(w7)))
@@ -178,10 +141,10 @@ def _divided(total, mode):
 def _add_magnitudes(absolute, plain, at, weights, first, stride, count):
     """Add eight rows of `weights` from `first` on, `stride` apart, to `plain` and their magnitudes to `absolute`."""
     to, a, b = np.uint64(at), np.uint64(first), np.uint64(stride)
-    for x in _columns(count):
+    for x in indices(count):
         total, magnitude = _sums_of_eight(weights, a + x, b)
-        _store(plain, to + x, plain[to + x] + total)
-        _store(absolute, to + x, absolute[to + x] + magnitude)
+        store(plain, to + x, plain[to + x] + total)
+        store(absolute, to + x, absolute[to + x] + magnitude)
 
 
 @njit(**KERNEL)
@@ -189,13 +152,13 @@ def _sigmoid(out, to, values, at, count):
     """Write 1 / (1 + e^−x) of a row to `out`; in float32 by a polynomial, since calls of `exp` are not vectorised."""
     o, v = np.uint64(to), np.uint64(at)
     if out.itemsize == 8:
-        for x in _columns(count):
+        for x in indices(count):
             out[o + x] = 1 / (1 + np.exp(-values[v + x]))
         return
     one, least = np.float32(1), np.float32(-87)
-    for x in _columns(count):
+    for x in indices(count):
         # e^z of z = −|x| is 2^n · e^r with r = z − n · ln 2. Adding 1.5 · 2^23 rounds, and leaves n in the lowest bits.
-        value = _load(values, v + x)
+        value = load(values, v + x)
         z = -abs(value)
         z = least if z < least else z
         shifted = z * np.float32(1.44269504) + np.float32(12582912)
@@ -207,7 +170,7 @@ def _sigmoid(out, to, values, at, count):
         power = power * r + np.float32(0.5)
         power = power * r * r + r + one
         power *= np.int32((np.float32(shifted).view(np.int32) << 23) + 0x3F800000).view(np.float32)
-        _store(out, o + x, (one if value >= 0 else power) / (one + power))
+        store(out, o + x, (one if value >= 0 else power) / (one + power))
 
 
 @njit(**KERNEL)
@@ -266,14 +229,14 @@ def _normalise(
         for p in range(around.rings[r], around.rings[r + 1], TOGETHER):
             _add_magnitudes(magnitude, signed, sums, weights, at + p * stride, stride, width)
     s, m = np.uint64(scale_at), np.uint64(sums_at)
-    for x in _columns(width):
+    for x in indices(width):
         total = magnitude[m + x]
         for r in range(1, len(around.rings) - 1):
             total += magnitude[m + np.uint64(r * sums_stride) + x]
         scale[s + x] = one / total if _divided(total, mode) else one
     for r in range(len(around.rings) - 1):
         m = np.uint64(sums_at + r * sums_stride)
-        for x in _columns(width):
+        for x in indices(width):
             # A sum that overflows gives a scale of 0, hence weights of 0; 0 · ∞ is not a number.
             factor = scale[s + x]
             magnitude[m + x] = magnitude[m + x] * factor if factor > 0 else zero
@@ -281,8 +244,8 @@ def _normalise(
     if mode != GIVEN:
         for p in range(len(around.order)):
             w = np.uint64(at + p * stride)
-            for x in _columns(width):
-                _store(weights, w + x, weights[w + x] * _load(scale, s + x))
+            for x in indices(width):
+                store(weights, w + x, weights[w + x] * load(scale, s + x))
 
 
 @njit(**KERNEL)
@@ -315,18 +278,18 @@ def _attend(
     for r in range(count + 1):
         _sigmoid(gate, r * stride, attention, at + r * plane, width)
     s, g = np.uint64(scale_at), np.uint64(count * stride)
-    for x in _columns(width):
-        centre = gate[g + x] * _load(scale, s + x)
+    for x in indices(width):
+        centre = gate[g + x] * load(scale, s + x)
         centre = smallest if centre < smallest else centre
-        _store(gate, g + x, centre)
-        _store(below, x, centre)
-        _store(still, x, 0)
+        store(gate, g + x, centre)
+        store(below, x, centre)
+        store(still, x, 0)
     for r in range(count):
         g, m = np.uint64(r * stride), np.uint64(sums_at + r * stride)
-        for x in _columns(width):
-            pi, absolute = _load(gate, g + x), _load(magnitude, m + x)
-            _store(below, x, below[x] + pi * absolute)
-            _store(still, x, still[x] + pi * (absolute - _load(signed, m + x)))
+        for x in indices(width):
+            pi, absolute = load(gate, g + x), load(magnitude, m + x)
+            store(below, x, below[x] + pi * absolute)
+            store(still, x, still[x] + pi * (absolute - load(signed, m + x)))
 
 
 @njit(**KERNEL)
@@ -439,12 +402,12 @@ def _sweep(states, n, affinity, attention, around, mode, smallest, begin, end, t
                     )
                     own, before = np.uint64(count * stride), np.uint64(shift + (front - radius) % rows * row + radius)
                     if not attends:
-                        for x in _columns(width):
-                            _store(flat, new + x, _load(total, x) + _load(still, x) * _load(flat, anchor + x))
+                        for x in indices(width):
+                            store(flat, new + x, load(total, x) + load(still, x) * load(flat, anchor + x))
                     else:
-                        for x in _columns(width):
-                            moved = _load(total, x) + _load(gate, own + x) * _load(padded, before + x)
-                            _store(flat, new + x, (moved + _load(still, x) * _load(flat, anchor + x)) / _load(below, x))
+                        for x in indices(width):
+                            moved = load(total, x) + load(gate, own + x) * load(padded, before + x)
+                            store(flat, new + x, (moved + load(still, x) * load(flat, anchor + x)) / load(below, x))
 
 
 @njit(**KERNEL)
@@ -452,20 +415,20 @@ def _normalise_eight(weights, to, packed, stride, mode, width):
     """Write the weights of a row's eight neighbours and of h0, from what `_pack` wrote, to rows of `weights`."""
     o, b = np.uint64(to), np.uint64(stride)
     one, zero = weights.dtype.type(1), weights.dtype.type(0)
-    for x in _columns(width):
+    for x in indices(width):
         signed, total = _sums_of_eight(packed, x, b)
         scale = one / total if _divided(total, mode) else one
         w = o + x
-        _store(weights, w, _load(packed, x) * scale)
-        _store(weights, w + b, _load(packed, x + b) * scale)
-        _store(weights, w + 2 * b, _load(packed, x + 2 * b) * scale)
-        _store(weights, w + 3 * b, _load(packed, x + 3 * b) * scale)
-        _store(weights, w + 4 * b, _load(packed, x + 4 * b) * scale)
-        _store(weights, w + 5 * b, _load(packed, x + 5 * b) * scale)
-        _store(weights, w + 6 * b, _load(packed, x + 6 * b) * scale)
-        _store(weights, w + 7 * b, _load(packed, x + 7 * b) * scale)
+        store(weights, w, load(packed, x) * scale)
+        store(weights, w + b, load(packed, x + b) * scale)
+        store(weights, w + 2 * b, load(packed, x + 2 * b) * scale)
+        store(weights, w + 3 * b, load(packed, x + 3 * b) * scale)
+        store(weights, w + 4 * b, load(packed, x + 4 * b) * scale)
+        store(weights, w + 5 * b, load(packed, x + 5 * b) * scale)
+        store(weights, w + 6 * b, load(packed, x + 6 * b) * scale)
+        store(weights, w + 7 * b, load(packed, x + 7 * b) * scale)
         # See `_normalise` for a scale of 0.
-        _store(weights, w + 8 * b, one - (signed * scale if scale > 0 else zero))
+        store(weights, w + 8 * b, one - (signed * scale if scale > 0 else zero))
 
 
 @njit(**KERNEL)
@@ -480,19 +443,19 @@ def _step_eight(flat, new, anchor, padded, to, rows, weights, at, stride, width)
     o, h, n, w, b = np.uint64(new), np.uint64(anchor), np.uint64(to), np.uint64(at), np.uint64(stride)
     above, here, below = np.uint64(rows[0] - 1), np.uint64(rows[1] - 1), np.uint64(rows[2] - 1)
     middle, right = np.uint64(1), np.uint64(2)
-    for x in _columns(width):
+    for x in indices(width):
         a = w + x
-        total = _load(weights, a + 8 * b) * _load(flat, h + x)
-        total += _load(weights, a) * _load(padded, above + x)
-        total += _load(weights, a + b) * _load(padded, above + middle + x)
-        total += _load(weights, a + 2 * b) * _load(padded, above + right + x)
-        total += _load(weights, a + 3 * b) * _load(padded, here + x)
-        total += _load(weights, a + 4 * b) * _load(padded, here + right + x)
-        total += _load(weights, a + 5 * b) * _load(padded, below + x)
-        total += _load(weights, a + 6 * b) * _load(padded, below + middle + x)
-        total += _load(weights, a + 7 * b) * _load(padded, below + right + x)
-        _store(flat, o + x, total)
-        _store(padded, n + x, total)
+        total = load(weights, a + 8 * b) * load(flat, h + x)
+        total += load(weights, a) * load(padded, above + x)
+        total += load(weights, a + b) * load(padded, above + middle + x)
+        total += load(weights, a + 2 * b) * load(padded, above + right + x)
+        total += load(weights, a + 3 * b) * load(padded, here + x)
+        total += load(weights, a + 4 * b) * load(padded, here + right + x)
+        total += load(weights, a + 5 * b) * load(padded, below + x)
+        total += load(weights, a + 6 * b) * load(padded, below + middle + x)
+        total += load(weights, a + 7 * b) * load(padded, below + right + x)
+        store(flat, o + x, total)
+        store(padded, n + x, total)
 
 
 @njit(**KERNEL)
@@ -665,11 +628,11 @@ def _sweep_backward(grads, n, affinity, attention, around, mode, smallest, begin
                     new = np.uint64((((t * images + n) * channels + c) * height + y) * width)
                     own = np.uint64(shift + count * ring + (front - radius) % rows * row + radius)
                     if not attends:
-                        for x in _columns(width):
-                            _store(flat, new + x, flat[new + x] + _load(total, x))
+                        for x in indices(width):
+                            store(flat, new + x, flat[new + x] + load(total, x))
                     else:
-                        for x in _columns(width):
-                            _store(flat, new + x, flat[new + x] + _load(total, x) + _load(forces, own + x))
+                        for x in indices(width):
+                            store(flat, new + x, flat[new + x] + load(total, x) + load(forces, own + x))
 
 
 @njit(**KERNEL)
@@ -677,11 +640,11 @@ def _hand_on(forces, to, grads, at, gate, gate_at, below, width, attends):
     """Write the gradient of a row, times the gate and divided by S', to `forces`."""
     o, a, g = np.uint64(to), np.uint64(at), np.uint64(gate_at)
     if not attends:
-        for x in _columns(width):
-            _store(forces, o + x, _load(grads, a + x))
+        for x in indices(width):
+            store(forces, o + x, load(grads, a + x))
     else:
-        for x in _columns(width):
-            _store(forces, o + x, _load(gate, g + x) * (_load(grads, a + x) / _load(below, x)))
+        for x in indices(width):
+            store(forces, o + x, load(gate, g + x) * (load(grads, a + x) / load(below, x)))
 
 
 @njit(parallel=True, **KERNEL)
@@ -802,16 +765,16 @@ def _differentiate(
                 here = (n * channels + c) * plane + y * width
                 o, before, new = np.uint64(here), np.uint64(here + t * layer), np.uint64(here + (t + 1) * layer)
                 _hand_on(q, 0, g, here + (t + 1) * layer, ones, 0, below, width, attends)
-                for x in _columns(width):
-                    _store(flat_logits, o + x, flat_logits[o + x] + _load(still, x) * _load(q, x))
+                for x in indices(width):
+                    store(flat_logits, o + x, flat_logits[o + x] + load(still, x) * load(q, x))
                 for r in range(count):
                     f, pi, s = np.uint64((r * pairs + j) * stride), np.uint64(r * stride), np.uint64(r * stride)
-                    for x in _columns(width):
-                        force = _load(gate, pi + x) * _load(q, x)
-                        anchor = _load(h, o + x)
-                        _store(forces, f + x, force)
-                        _store(anchored, s + x, anchored[s + x] + force * anchor)
-                        _store(turn, s + x, turn[s + x] + force * (anchor - _load(h, new + x)))
+                    for x in indices(width):
+                        force = load(gate, pi + x) * load(q, x)
+                        anchor = load(h, o + x)
+                        store(forces, f + x, force)
+                        store(anchored, s + x, anchored[s + x] + force * anchor)
+                        store(turn, s + x, turn[s + x] + force * (anchor - load(h, new + x)))
                     if attends:
                         _fill(total, 0, stride, zero)
                         _add_products(
@@ -826,19 +789,19 @@ def _differentiate(
                             around.rings[r + 1],
                             j * rows * row,
                         )
-                        for x in _columns(width):
-                            absolute, moved = _load(magnitude, s + x), _load(total, x)
-                            moved += (absolute - _load(signed, s + x)) * _load(h, o + x) - absolute * _load(h, new + x)
-                            _store(for_gate, s + x, for_gate[s + x] + _load(q, x) * moved)
+                        for x in indices(width):
+                            absolute, moved = load(magnitude, s + x), load(total, x)
+                            moved += (absolute - load(signed, s + x)) * load(h, o + x) - absolute * load(h, new + x)
+                            store(for_gate, s + x, for_gate[s + x] + load(q, x) * moved)
                 if attends:
                     s = np.uint64(count * stride)
-                    for x in _columns(width):
-                        towards = _load(q, x) * (_load(h, before + x) - _load(h, new + x))
-                        free = _load(gate, s + x) > smallest
-                        _store(for_gate, s + x, for_gate[s + x] + (towards * _load(scale, x) if free else zero))
+                    for x in indices(width):
+                        towards = load(q, x) * (load(h, before + x) - load(h, new + x))
+                        free = load(gate, s + x) > smallest
+                        store(for_gate, s + x, for_gate[s + x] + (towards * load(scale, x) if free else zero))
                         # A centre held at its least weight does not shrink with the scale: through that, affinities move it.
-                        moves = not free and _load(scale, x) < one
-                        _store(held, x, held[x] + (towards * smallest if moves else zero))
+                        moves = not free and load(scale, x) < one
+                        store(held, x, held[x] + (towards * smallest if moves else zero))
             if attends:
                 flat_attention, out = attention.reshape(-1), for_attention.reshape(-1)
                 for r in range(count + 1):
@@ -873,19 +836,19 @@ def _through_the_sigmoid(out, to, gradient, gate, at, width):
     """Write the gradient of a row of the attention, given that of its sigmoid."""
     o, g = np.uint64(to), np.uint64(at)
     one = gate.dtype.type(1)
-    for x in _columns(width):
-        pi = _load(gate, g + x)
-        _store(out, o + x, _load(gradient, g + x) * pi * (one - pi))
+    for x in indices(width):
+        pi = load(gate, g + x)
+        store(out, o + x, load(gradient, g + x) * pi * (one - pi))
 
 
 @njit(**KERNEL)
 def _through_the_sums(gradient, anchored, turn, at, weights, weights_at, scale, width):
     """Complete the gradient of one neighbour's affinities, which also change the sums that weigh h0 and the state."""
     s, w = np.uint64(at), np.uint64(weights_at)
-    for x in _columns(width):
-        sign = np.sign(_load(weights, w + x))
-        moved = gradient[x] - _load(anchored, s + x) + sign * _load(turn, s + x)
-        _store(gradient, x, moved * _load(scale, x))
+    for x in indices(width):
+        sign = np.sign(load(weights, w + x))
+        moved = gradient[x] - load(anchored, s + x) + sign * load(turn, s + x)
+        store(gradient, x, moved * load(scale, x))
 
 
 @njit(parallel=True, **KERNEL)
