@@ -8,26 +8,44 @@
 
 `BoundaryMeter` in place of `EvaluationMeter` scores how well each mask follows the edge, too.
 
+`partition_scores` scores regions without classes, as BSDS500 does, and `over_settings` a data set of them.
+
 `scores` and `bootstrap` are the modules here; the functions of the same names are reached through them.
 """
 
-from maskwright.metrics import bootstrap, boundary, boundary_meter, confusion, scores
+from maskwright.metrics import bootstrap, boundary, boundary_meter, confusion, partition, partition_settings, scores
 from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
 from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
 from maskwright.metrics.confusion import EvaluationMeter, count
+from maskwright.metrics.partition import (
+    PartitionScores,
+    covering,
+    partition_scores,
+    probabilistic_rand_index,
+    variation_of_information,
+)
+from maskwright.metrics.partition_settings import (
+    SETTING_STATISTICS,
+    SettingScores,
+    over_settings,
+    settings_interval,
+)
 from maskwright.metrics.scores import DEFINITIONS, Scores, image_iou
 
 __all__ = [
     "BOUNDARY_STATISTICS",
     "DEFINITIONS",
+    "SETTING_STATISTICS",
     "BoundaryMeter",
     "BoundaryResult",
     "BoundaryScores",
     "Change",
     "EvaluationMeter",
     "Interval",
+    "PartitionScores",
     "Scores",
+    "SettingScores",
     "bootstrap",
     "boundary",
     "boundary_meter",
@@ -35,7 +53,15 @@ __all__ = [
     "change",
     "confusion",
     "count",
+    "covering",
     "image_iou",
+    "over_settings",
+    "partition",
+    "partition_scores",
+    "partition_settings",
+    "probabilistic_rand_index",
     "scores",
     "seed_interval",
+    "settings_interval",
+    "variation_of_information",
 ]

@@ -121,7 +121,7 @@ def bootstrap(
         values = boundary_values(result, str(statistic))
         return _mean_interval(values, resamples=resamples, seed=seed, level=level)
     evaluate = _evaluator(statistic, result.counts)
-    return _interval(evaluate, len(result.names), resamples=resamples, seed=seed, level=level)
+    return interval_over_images(evaluate, len(result.names), resamples=resamples, seed=seed, level=level)
 
 
 def change(
@@ -157,7 +157,7 @@ def change(
         interval = _mean_interval(gains, resamples=resamples, seed=seed, level=level)
     else:
         before, after = _evaluator(statistic, base.counts), _evaluator(statistic, other.counts[rows])
-        interval = _interval(
+        interval = interval_over_images(
             lambda draws: after(draws) - before(draws), len(base.names), resamples=resamples, seed=seed, level=level
         )
         gains = scores.mask_iou(other.counts[rows]) - scores.mask_iou(base.counts)
@@ -207,7 +207,7 @@ def _evaluator(statistic: Statistic, counts: NDArray[np.int64]) -> Evaluator:
         of_sum = SET_STATISTICS[statistic]
         # Integers below 2**53 are exact in float64, and so is their sum, which a matrix product makes fast.
         flat = counts.reshape(len(counts), -1).astype(np.float64)
-        return lambda draws: of_sum((_times_drawn(draws) @ flat).reshape(-1, *counts.shape[1:]))
+        return lambda draws: of_sum((times_drawn(draws) @ flat).reshape(-1, *counts.shape[1:]))
     known = ", ".join([*IMAGE_STATISTICS, *SET_STATISTICS, *BOUNDARY_STATISTICS])
     raise ConfigError(f"statistic must be one of {known}, or a function of the counts; got {statistic!r}")
 
@@ -231,10 +231,16 @@ def _mean_interval(values: NDArray[np.float64], *, resamples: int, seed: int, le
     known = values[~np.isnan(values)]
     if len(values) > 0 and len(known) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    return _interval(lambda draws: scores.mean(known[draws]), len(known), resamples=resamples, seed=seed, level=level)
+    return interval_over_images(
+        lambda draws: scores.mean(known[draws]), len(known), resamples=resamples, seed=seed, level=level
+    )
 
 
-def _interval(evaluate: Evaluator, images: int, *, resamples: int, seed: int, level: float) -> Interval:
+def interval_over_images(evaluate: Evaluator, images: int, *, resamples: int, seed: int, level: float) -> Interval:
+    """The interval of a statistic that `evaluate` computes from drawn images, int64, (R, N), each below `images`.
+
+    The other arguments and the errors are as in `bootstrap`.
+    """
     _check_level(level)
     if resamples < 2:
         raise ConfigError(f"resamples must be at least 2; got {resamples}")
@@ -258,7 +264,7 @@ def _draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]
         yield generator.integers(images, size=(min(rows, resamples - start), images))
 
 
-def _times_drawn(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+def times_drawn(draws: NDArray[np.int64]) -> NDArray[np.float64]:
     """How often each draw holds each image, (R, N) from (R, N)."""
     rows, images = draws.shape
     cells = draws + images * np.arange(rows)[:, None]

@@ -138,17 +138,21 @@ class EvaluationMeter:
             )
 
 
-def as_labels(labels: LabelMap, role: str) -> Labels:
+def as_labels(
+    labels: LabelMap,
+    role: str,
+    *,
+    advice: str = "take the argmax of the logits over the classes, one image at a time",
+) -> Labels:
     """Return the label map as an array (H, W).
 
     Raises:
-        DataError: it is not two-dimensional or not integer; `role` says which map.
+        DataError: it is not two-dimensional or not integer; `role` says which map, `advice` what to do.
     """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "iub":
         raise DataError(
-            f"the {role} is {array.dtype} of shape {array.shape}, expected an integer label map (H, W); "
-            "take the argmax of the logits over the classes, one image at a time"
+            f"the {role} is {array.dtype} of shape {array.shape}, expected an integer label map (H, W); {advice}"
         )
     return array
 
