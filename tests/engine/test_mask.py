@@ -203,6 +203,12 @@ def test_ignored_pixels_and_single_labels_are_not_reported_as_changed() -> None:
     assert (report.changed_pixels, report.estimated_gain, report.kept) == (0, None, False)
 
 
+@pytest.mark.parametrize("name", ["(3, H, W) float64", "(2, H, W) float32"])
+def test_pixels_of_several_channels_are_counted_once(name: str) -> None:
+    refined, report = refine_mask(picture(), NUMPY[name], method="guided", report=True)
+    assert report.changed_pixels == np.count_nonzero(refined.argmax(0) != NUMPY[name].argmax(0)) > 0
+
+
 def test_a_palette_stays() -> None:
     mask = palette_mask()
     refined = refine_mask(Image.fromarray(picture()), mask, method="guided")

@@ -164,7 +164,9 @@ class CoarseMask:
     @property
     def ignored(self) -> Bool[np.ndarray, "h w"]:
         """Where a label map says that nobody knows."""
-        return (_plane(self.values) == IGNORE_INDEX) & (self.kind == "labels")
+        if self.kind != "labels":
+            return np.zeros(self.probabilities.shape[1:], np.bool_)
+        return _plane(self.values) == IGNORE_INDEX
 
     def restored(self, refined: Float32[np.ndarray, "k h w"]) -> NDArray[Any]:
         """Return refined probabilities in the form of `values`: kind, shape, dtype and range.
