@@ -215,6 +215,7 @@ def refine(
     method: str | None = None,
     mask_kind: Literal["auto", "labels", "binary", "probabilities", "logits"] = "auto",
     save: Literal["labels", "probabilities", "logits"] = "labels",
+    smaller: Literal["refuse", "estimate", "shares"] = "refuse",
     size: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
@@ -232,6 +233,8 @@ def refine(
             --refiner.
         mask_kind: labels (0..C-1), binary (0 and one other value), probabilities or logits; auto looks at each file.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        smaller: masks smaller than their images: refuse; estimate (enlarged, then refined like others); or shares (their
+            probabilities are exact shares of the classes in each cell, as in averaged masks, and stay so).
         size: side of the square at which the refiner works, pixels; 0 is each image's own size; the size that it was
             trained at where it is not given.
         device: where the refiner of --refiner works; methods work on the CPU.
@@ -247,6 +250,7 @@ def refine(
         method=method,
         mask_kind=mask_kind,
         save=save,
+        smaller=smaller,
         size=size,
         device=device,
     )

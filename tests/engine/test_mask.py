@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskwright import refine_mask
 from maskwright.errors import ConfigError, DataError
-from maskwright.refine.kinds import HARD_PROBABILITY, CoarseMask, guess_kind
+from maskwright.refine.kinds import HARD_PROBABILITY, CoarseMask, Smaller, guess_kind
 from maskwright.refine.methods import METHODS, apply_method
 
 HEIGHT, WIDTH = 24, 30
@@ -481,6 +481,100 @@ def test_images_that_will_not_do_are_named(image: Any, message: str) -> None:
 def test_unknown_names_are_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         call()
+
+
+def disks(side: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of two disks, uint8 (S, S, 3), and its truth, labels 0, 1, 2."""
+    rows, columns = np.indices((side, side))
+    labels = np.zeros((side, side), np.int64)
+    labels[np.hypot(rows - 40, columns - 45) < 22] = 1
+    labels[np.hypot(rows - 88, columns - 80) < 29] = 2
+    noise = np.random.default_rng(0).normal(scale=4, size=(side, side, 3))
+    return (40 + 80 * labels[..., None] + noise).astype(np.uint8), labels
+
+
+def averaged(labels: np.ndarray, side: int = 8) -> np.ndarray:
+    """Shares of the three labels in cells of 8×8 pixels, float64 (3, H/8, W/8)."""
+    cells = np.eye(3)[labels].transpose(2, 0, 1)
+    return cells.reshape(3, len(labels) // side, side, -1, side).mean((2, 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mask_of_shares_keeps_them_and_gets_nearer_to_the_truth(method: str) -> None:
+    image, labels = disks()
+    shares = averaged(labels)
+    enlarged = refine_mask(image, shares, method="none", smaller="estimate")
+    expected = torch.from_numpy(shares)[None]
+    expected = torch.nn.functional.interpolate(expected, scale_factor=8, mode="bilinear", align_corners=False)[0]
+    np.testing.assert_allclose(enlarged, expected, atol=1e-5)
+    refined, report = refine_mask(image, shares, method=method, smaller="shares", report=True)
+    assert refined.shape == (3, *labels.shape) and refined.dtype == shares.dtype
+    np.testing.assert_allclose(refined.reshape(3, 16, 8, 16, 8).mean((2, 4)), shares, atol=0.04)
+    wrong, wrong_before = (np.count_nonzero(mask.argmax(0) != labels) for mask in (refined, enlarged))
+    assert wrong < 0.5 * wrong_before
+    assert report.changed_pixels == np.count_nonzero(refined.argmax(0) != enlarged.argmax(0))
+    assert report.estimated_gain is None and not report.kept  # no gate is asked
+
+
+def test_shares_hold_where_the_picture_misleads() -> None:
+    image, labels = disks()
+    image = np.roll(image, 6, axis=1)
+    wrong = {
+        smaller: np.count_nonzero(refine_mask(image, averaged(labels), smaller=smaller).argmax(0) != labels)
+        for smaller in get_args(Smaller)[1:]
+    }
+    assert wrong["shares"] < 0.5 * wrong["estimate"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_smaller_masks_of_every_form_are_enlarged(name: str) -> None:
+    mask, before = ALL[name], values_of(ALL[name]).copy()
+    image = picture().repeat(3, axis=0).repeat(3, axis=1)
+    refined = refine_mask(image, mask, method="none", smaller="estimate")
+    after = values_of(refined)
+    assert type(refined) is type(mask) and after.dtype == before.dtype
+    assert after.shape == (*before.shape[:-2], *image.shape[:2])
+    if isinstance(mask, Image.Image):
+        assert refined.mode == mask.mode and refined.getpalette() == mask.getpalette()
+    middles = after[..., 1::3, 1::3]  # of the cells
+    if "(3, H, W) logits" in name:  # which are known but for a constant
+        middles, before = middles - middles[:1], before - before[:1]
+    np.testing.assert_allclose(middles, before, rtol=0, atol=1e-3 if before.dtype.kind == "f" else 0)
+
+
+def test_masks_of_the_images_size_are_refined_as_ever() -> None:
+    for mask in (NUMPY["float32"], NUMPY["labels, 255 ignored"], NUMPY["(3, H, W) float64"]):
+        expected = refine_mask(picture(), mask)
+        for smaller in ("estimate", "shares"):
+            np.testing.assert_array_equal(refine_mask(picture(), mask, smaller=smaller), expected)
+
+
+def test_shares_of_0_and_1_are_meant_as_they_stand() -> None:
+    shares = np.zeros((3, 4), np.float32)
+    shares[:, 2:] = 1
+    refined = refine_mask(np.zeros((24, 32, 3), np.uint8), shares, smaller="shares", kind="probabilities")
+    np.testing.assert_array_equal(refined, shares.repeat(8, axis=0).repeat(8, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("mask", "smaller", "error", "message"),
+    [
+        (
+            soft()[:-1],
+            "refuse",
+            DataError,
+            "mask is 30×23, its image 30×24 pixels; expected the same; a smaller mask is",
+        ),
+        (soft().repeat(2, axis=0), "estimate", DataError, "mask is 30×48, its image 30×24 pixels"),
+        (soft().T, "shares", DataError, "mask is 24×30, its image 30×24 pixels"),
+        (hard()[:12], "shares", DataError, "of the kind binary, which tells no shares"),
+        (shifted()[:12], "shares", DataError, "of the kind labels, which tells no shares"),
+        (soft(), "larger", ConfigError, "unknown smaller 'larger'; expected one of refuse, estimate, shares"),
+    ],
+)
+def test_sizes_that_will_not_do_are_named(mask: Any, smaller: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        refine_mask(picture(), mask, method="guided", smaller=smaller)
 
 
 @pytest.mark.parametrize("method", METHODS)

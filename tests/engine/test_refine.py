@@ -278,6 +278,25 @@ def test_a_method_refines_files_as_it_does_arrays(method: str, images: Path, mas
     np.testing.assert_allclose(1 / (1 + np.exp(-read_logits(logits))), read_probabilities(soft_masks[0]), atol=2e-3)
 
 
+def test_a_method_takes_files_smaller_than_their_images(images: Path, masks: Path, tmp_path: Path) -> None:
+    shares = np.random.default_rng(0).dirichlet(np.full(3, 0.3), size=(8, 4)).transpose(2, 0, 1).astype(np.float32)
+    for path in sorted(masks.iterdir()):
+        path.unlink()
+        saved(path.with_suffix(".npy"), shares)
+    with pytest.raises(BatchError, match=r"test_0\.npy is 4×8, its image 32×32 pixels; .* set to estimate or shares"):
+        refine_folder(images, masks, tmp_path / "refused", method="guided")
+    for smaller in ("estimate", "shares"):
+        out = tmp_path / smaller
+        for path in refine_folder(images, masks, out, method="guided", smaller=smaller, save="probabilities"):
+            image = read_image(images / f"{path.stem}.png")
+            expected = refine_mask(image, shares, method="guided", smaller=smaller)
+            np.testing.assert_allclose(read_probabilities(path), expected, atol=1e-3)
+        labels = refine_folder(images, masks, tmp_path / f"{smaller}_labels", method="guided", smaller=smaller)
+        np.testing.assert_array_equal(read_mask(labels[-1]), expected.argmax(0))
+    with pytest.raises(ConfigError, match="made with another smaller"):
+        refine_folder(images, masks, tmp_path / "shares", method="guided", smaller="estimate", save="probabilities")
+
+
 def test_a_label_map_keeps_to_its_labels_in_every_form(images: Path, masks: Path, tmp_path: Path) -> None:
     write_all(masks, three_labels())
     labels = read_mask(refine_folder(images, masks, tmp_path / "l", method="guided")[0])
@@ -348,6 +367,8 @@ def test_outputs_of_another_method_are_not_taken_for_finished(
             r"device cuda is given beside the method guided, which works on the CPU",
         ),
         ({"device": "cuda"}, r"device cuda is given beside the method bundled"),
+        ({"smaller": "larger"}, r"unknown smaller 'larger'; expected one of refuse, estimate, shares"),
+        ({"smaller": "shares", "refiner": Path("run")}, r"smaller shares is given beside a refiner"),
         ({"method": "guided", "size": 64}, r"size 64 is given beside the method guided"),
     ],
 )

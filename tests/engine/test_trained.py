@@ -92,6 +92,23 @@ def test_an_untrained_refiner_returns_the_mask_exactly(
     np.testing.assert_array_equal(refine_mask(image, mask, method=untrained_run), mask)
 
 
+def test_smaller_masks_are_enlarged_and_keep_their_shares(
+    bold_run: Path, untrained_run: Path, image: np.ndarray, labels: np.ndarray
+) -> None:
+    height, width = labels.shape
+    shares = labels.astype(np.float32).reshape(height // 4, 4, width // 4, 4).mean((1, 3))
+    expected = refine_mask(image, shares, method="none", smaller="estimate")
+    enlarged = refine_mask(image, shares, method=untrained_run, smaller="estimate")
+    np.testing.assert_array_equal(enlarged, expected)
+    estimate, kept = (
+        refine_mask(image, shares, method=bold_run, smaller=smaller) for smaller in ("estimate", "shares")
+    )
+    missed, missed_before = (
+        np.abs(mask.reshape(height // 4, 4, width // 4, 4).mean((1, 3)) - shares).mean() for mask in (kept, estimate)
+    )
+    assert missed < 0.2 * missed_before
+
+
 def test_ignored_pixels_stay_and_so_does_a_mask_of_one_label(
     bold_run: Path, image: np.ndarray, labels: np.ndarray
 ) -> None:

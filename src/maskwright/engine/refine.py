@@ -16,7 +16,7 @@ from ..data.naming import IMAGE_SUFFIXES
 from ..errors import ConfigError
 from ..files import atomic_write
 from ..refine.inputs import check_same_size
-from ..refine.kinds import MaskKind, to_logits
+from ..refine.kinds import MaskKind, Smaller, check_smaller, to_logits
 from ..refine.methods import DEFAULT, METHODS, apply_method, method_of
 from ..refine.outcome import RefinementReport, reported
 from ..types import IGNORE_INDEX
@@ -44,6 +44,7 @@ def refine_folder(
     method: str | None = None,
     mask_kind: MaskKind = "auto",
     save: Save = "labels",
+    smaller: Smaller = "refuse",
     size: int | None = None,
     device: str = "auto",
 ) -> list[Path]:
@@ -64,6 +65,7 @@ def refine_folder(
         mask_kind: what the masks hold: "labels" (0..C − 1), "binary" (0 and any one other value), "probabilities"
             (grey picture, `.npy`, `.npz`), "logits" (`.npy`, `.npz`); "auto" looks at each file, see `guess_kind`.
         save: see `predict_folder`; the labels of a binary mask are 0 and 1.
+        smaller: what a method does with masks smaller than their images, see `refine_mask`.
         size: side of the square at which the refiner works, pixels; 0 works at each image's own size, None at the size
             that the refiner was trained at. A method works at each image's own size.
         device: "auto", "cpu" or "cuda": where the refiner works. A method works on the CPU.
@@ -72,8 +74,9 @@ def refine_folder(
         The output files.
 
     Raises:
-        ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method; `size` or "cuda" beside
-            a method; `out` holds masks of another refiner or of other settings, or a `refinement.csv` of another origin.
+        ConfigError: both `refiner` and `method`; the run has no refiner; an unknown method or `smaller`; `size` or "cuda"
+            beside a method; `smaller` beside a refiner; `out` holds masks of another refiner or of other settings, or a
+            `refinement.csv` of another origin.
         DataError: masks without an image of their stem, all named; images without a mask are left alone.
         BatchError: some files failed; all others are written.
     """
@@ -82,11 +85,20 @@ def refine_folder(
             f"both refiner and method given; expected one: the run of a trained refiner, or a method ({', '.join(METHODS)})"
         )
     if refiner is not None:
+        if smaller != "refuse":
+            raise ConfigError(
+                f"smaller {smaller} is given beside a refiner; masks need the sizes of their images there"
+            )
         refine, by = _by_refiner(refiner, mask_kind=mask_kind, save=save, size=size, device=device)
         advice = "refine at a smaller --size"
     else:
         refine, by = _by_method(
-            DEFAULT if method is None else method, mask_kind=mask_kind, save=save, size=size, device=device
+            DEFAULT if method is None else method,
+            mask_kind=mask_kind,
+            save=save,
+            smaller=smaller,
+            size=size,
+            device=device,
         )
         advice = "free some, or refine smaller copies of image and mask"
     pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
@@ -132,25 +144,26 @@ def _by_refiner(
 
 
 def _by_method(
-    method: str, *, mask_kind: MaskKind, save: Save, size: int | None, device: str
+    method: str, *, mask_kind: MaskKind, save: Save, smaller: Smaller, size: int | None, device: str
 ) -> tuple[RefineFile, dict[str, str | int]]:
     """Return what refines a file by a method, and the settings that it depends on."""
     if method and method not in METHODS and Path(method).is_dir():
         raise ConfigError(f"method {method} is a folder; give the run of a trained refiner as --refiner")
     method_of(method)
+    check_smaller(smaller)
     if size is not None:
         raise ConfigError(f"size {size} is given beside the method {method}, which works at each image's own size")
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device {device} is given beside the method {method}, which works on the CPU; leave it out")
 
     def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
-        coarse = read_mask_alone(mask, kind=mask_kind)
-        check_same_size(coarse.values.shape[-2:], image, name=str(mask))
-        refined, report = reported(partial(apply_method, coarse.probabilities, image, method=method), coarse)
+        coarse, shares = read_mask_alone(mask, kind=mask_kind).at_size_of(image, smaller=smaller, name=str(mask))
+        apply = partial(apply_method, coarse.probabilities, image, method=method, gated=shares is None)
+        refined, report = reported(apply, coarse, shares=shares)
         probabilities = coarse.channels(refined, name=str(mask))
         return partial(_write, probabilities=probabilities, ignored=coarse.ignored, save=save), report
 
-    return refine, {"method": method, "version": __version__}  # which may bring other weights
+    return refine, {"method": method, "smaller": smaller, "version": __version__}  # which may bring other weights
 
 
 def _write(path: Path, probabilities: NDArray[np.float32], *, ignored: NDArray[np.bool_], save: Save) -> None:

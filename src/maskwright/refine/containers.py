@@ -44,10 +44,10 @@ def unpacked(mask: MaskLike) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Mas
 
 
 def _like(picture: Image.Image, values: NDArray[Any]) -> Image.Image:
-    """Return `picture`, of one channel, with other values."""
+    """Return `picture`, of one channel, with other values, of which there may be more."""
     if picture.mode == "P":
         values = values.astype(np.uint8)
-    other = picture.copy()
+    other = picture.resize(values.shape[::-1], Image.Resampling.NEAREST)  # keeps the palette
     other.frombytes(np.packbits(values, axis=1).tobytes() if picture.mode == "1" else values.tobytes())
     return other
 

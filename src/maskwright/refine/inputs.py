@@ -53,18 +53,21 @@ def check_inputs(
         )
 
 
-def check_same_size(size: Sequence[int], image: UInt8[np.ndarray, "h w 3"], *, name: str = "mask") -> None:
+def check_same_size(
+    size: Sequence[int], image: UInt8[np.ndarray, "h w 3"], *, name: str = "mask", advice: str = ""
+) -> None:
     """Refuse a mask of another size than its image.
 
     Args:
         size: (height, width) of the mask.
         image: RGB.
         name: of the mask, for the message.
+        advice: its end.
 
     Raises:
         DataError: the sizes differ.
     """
     if tuple(size) != image.shape[:2]:
         raise DataError(
-            f"{name} is {size[1]}×{size[0]}, its image {image.shape[1]}×{image.shape[0]} pixels; expected the same"
+            f"{name} is {size[1]}×{size[0]}, its image {image.shape[1]}×{image.shape[0]} pixels; expected the same{advice}"
         )

@@ -1,18 +1,23 @@
 """What the values of a mask mean, wherever it came from: as class probabilities, and back in its own form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float32, Integer
+from jaxtyping import Bool, Float32, Integer, UInt8
 from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from ..errors import ConfigError, DataError
 from ..types import IGNORE_INDEX
-from .inputs import TOLERANCE
+from .inputs import TOLERANCE, check_same_size
+from .shares import enlarged
 
 MaskKind = Literal["auto", "labels", "binary", "probabilities", "logits"]
+
+Smaller = Literal["refuse", "estimate", "shares"]
+"""What to do with a mask smaller than its image. "estimate": it is enlarged, and its values may be wrong as others are.
+"shares": they are the exact shares of the classes in each cell of the image, which the refined mask then has, too."""
 
 HARD_PROBABILITY = 0.9
 """Probability that a hard mask's own class gets: certain enough to hold, not so certain that nothing can move it."""
@@ -69,6 +74,16 @@ def guess_kind(
             f"probabilities of {values.dtype}; say which kind it is"
         )
     return "probabilities"
+
+
+def check_smaller(smaller: str) -> None:
+    """Refuse what is no `Smaller`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if smaller not in get_args(Smaller):
+        raise ConfigError(f"unknown smaller {smaller!r}; expected one of {', '.join(get_args(Smaller))}")
 
 
 def hard_probabilities(labels: Integer[np.ndarray, "h w"], num_classes: int) -> Float32[np.ndarray, "c h w"]:
@@ -175,17 +190,76 @@ class CoarseMask:
         """
         changed = (refined != self.probabilities).any(0)
         if len(self.labels):
-            new = self.labels[refined.argmax(0)]
             changed &= ~self.ignored
+        return np.where(changed, self._in_own_form(refined), self.values).astype(self.values.dtype)
+
+    def at_size_of(
+        self, image: UInt8[np.ndarray, "h w 3"], *, smaller: Smaller = "refuse", name: str = "mask"
+    ) -> tuple["CoarseMask", Float32[np.ndarray, "k a b"] | None]:
+        """Return the mask at its image's size, and the shares that a refined one shall have, or None.
+
+        Args:
+            image: RGB.
+            smaller: what to do with a smaller mask; one of the image's size is itself, without shares.
+            name: of the mask, for messages.
+
+        Raises:
+            ConfigError: an unknown `smaller`.
+            DataError: a mask of another size that may not be enlarged, or that tells no shares.
+        """
+        check_smaller(smaller)
+        own, size = self.probabilities.shape[1:], (image.shape[0], image.shape[1])
+        fits = own[0] <= size[0] and own[1] <= size[1]
+        if smaller == "refuse" or not fits:
+            advice = "; a smaller mask is taken if smaller is set to estimate or shares" if fits else ""
+            check_same_size(own, image, name=name, advice=advice)
+        if own == size:
+            return self, None
+        shares = self.shares(name=name) if smaller == "shares" else None
+        return self.enlarged(size), shares
+
+    def enlarged(self, size: tuple[int, int]) -> "CoarseMask":
+        """Return the mask at the size (height, width) of its image: probabilities bilinearly, ignored ones as cells."""
+        probabilities = enlarged(self.probabilities, size)
+        values = self._in_own_form(probabilities).astype(self.values.dtype)
+        if self.ignored.any():
+            rows, columns = (
+                np.arange(side) * cells // side for side, cells in zip(size, self.ignored.shape, strict=True)
+            )
+            values[..., self.ignored[np.ix_(rows, columns)]] = IGNORE_INDEX
+        return replace(self, values=values, probabilities=probabilities)
+
+    def shares(self, *, name: str = "mask") -> Float32[np.ndarray, "k h w"]:
+        """Return the probabilities as shares of the cells that the mask's pixels are: 0 and 1 are meant as they stand.
+
+        Args:
+            name: of the mask, for messages.
+
+        Raises:
+            DataError: a hard mask, which tells no shares.
+        """
+        if len(self.labels):
+            raise DataError(
+                f"{name} is of the kind {self.kind}, which tells no shares of the classes; expected probabilities or "
+                "logits. Say the kind where it is one of these."
+            )
+        if self.kind == "probabilities" and _is_hard(self.values):
+            return _one_hot(self.probabilities)
+        return self.probabilities
+
+    def _in_own_form(self, refined: Float32[np.ndarray, "k h w"]) -> NDArray[Any]:
+        """Return probabilities of any size as what `values` hold, of a dtype that holds them all."""
+        if len(self.labels):
+            new = self.labels[refined.argmax(0)]
         else:
             if self.kind == "probabilities" and _is_hard(self.values):
-                refined = (np.arange(len(refined))[:, None, None] == refined.argmax(0)).astype(np.float32)
+                refined = _one_hot(refined)
             new = refined[1:] if _is_plane(self.values) else refined
             if self.kind == "logits":
                 new = to_logits(new)
             elif self.values.dtype.kind in "iu":
                 new = np.rint(new * _whole(self.values))
-        return np.where(changed, new.reshape(self.values.shape), self.values).astype(self.values.dtype)
+        return new.reshape(*self.values.shape[:-2], *refined.shape[1:])
 
     @property
     def _classes(self) -> NDArray[np.int64]:
@@ -307,6 +381,11 @@ def _from_labels(values: NDArray[Any], kind: MaskKind, name: str) -> tuple[Float
     probabilities = hard_probabilities(np.minimum(np.searchsorted(labels, plane), len(labels) - 1), len(labels))
     probabilities[:, plane == IGNORE_INDEX] = 1 / len(labels)
     return probabilities, labels
+
+
+def _one_hot(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 for the most probable class, 0 for the others."""
+    return (np.arange(len(probabilities))[:, None, None] == probabilities.argmax(0)).astype(np.float32)
 
 
 def _is_plane(values: NDArray[Any]) -> bool:

@@ -34,14 +34,14 @@ def bundled(
     probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]
 ) -> Float32[np.ndarray, "c h w"]:
     """Refine with the network that comes with the package, see `refine_bundled`."""
-    return _bundled_with_gate(probabilities, image).probabilities
+    return _bundled(probabilities, image, gated=True).probabilities
 
 
-def _bundled_with_gate(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
+def _bundled(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, gated: bool) -> Refined:
     from .refiner import refine_bundled  # here, since the libraries of networks take a second to import
 
     check_inputs(probabilities, image)
-    return refine_bundled(probabilities, image)
+    return refine_bundled(probabilities, image, gated=gated)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -73,7 +73,11 @@ def method_of(name: str) -> Method:
 
 
 def apply_method(
-    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, method: str = DEFAULT
+    probabilities: Float32[np.ndarray, "c h w"],
+    image: UInt8[np.ndarray, "h w 3"],
+    *,
+    method: str = DEFAULT,
+    gated: bool = True,
 ) -> Refined:
     """Refine class probabilities by the method of this name.
 
@@ -82,6 +86,7 @@ def apply_method(
             choose, so C = 1 comes back as it is.
         image: RGB, 0 to 255, of the same height and width.
         method: a name of `METHODS`.
+        gated: whether the method's gate is asked, where it has one.
 
     Returns:
         Probabilities, float32, summing to 1; what the gate says of them where the method has one ("bundled").
@@ -94,5 +99,5 @@ def apply_method(
     if len(probabilities) == 1:
         return Refined(probabilities=probabilities)
     if refine is bundled:
-        return _bundled_with_gate(probabilities, image)
+        return _bundled(probabilities, image, gated=gated)
     return Refined(probabilities=refine(probabilities, image))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from .kinds import CoarseMask
+from .shares import with_shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +63,18 @@ class RefinementReport:
 
 
 def reported(
-    refine: Callable[[], Refined], coarse: CoarseMask
+    refine: Callable[[], Refined], coarse: CoarseMask, *, shares: Float32[np.ndarray, "k a b"] | None = None
 ) -> tuple[Float32[np.ndarray, "k h w"], RefinementReport]:
-    """Call `refine`, which refines the probabilities of `coarse`; return the new ones and what was done, timed."""
+    """Call `refine`, which refines the probabilities of `coarse`; return the new ones and what was done, timed.
+
+    Args:
+        refine: the refinement.
+        coarse: the mask at its image's size.
+        shares: which the new probabilities shall have, see `with_shares`; None leaves them as they are.
+    """
     start = time.perf_counter()
     refined = refine()
+    probabilities = refined.probabilities if shares is None else with_shares(refined.probabilities, shares)
     seconds = time.perf_counter() - start
-    changed = (refined.probabilities.argmax(0) != coarse.probabilities.argmax(0)) & ~coarse.ignored
-    report = RefinementReport.of(changed, seconds=seconds, gain=refined.gain, kept=refined.kept)
-    return refined.probabilities, report
+    changed = (probabilities.argmax(0) != coarse.probabilities.argmax(0)) & ~coarse.ignored
+    return probabilities, RefinementReport.of(changed, seconds=seconds, gain=refined.gain, kept=refined.kept)

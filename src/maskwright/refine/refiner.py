@@ -138,12 +138,15 @@ def bundled_refiner() -> MaskRefiner:
     return refiner.to(memory_format=torch.channels_last).eval()
 
 
-def refine_bundled(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Refined:
+def refine_bundled(
+    probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.ndarray, "h w 3"], *, gated: bool = True
+) -> Refined:
     """Refine class probabilities with the bundled refiner, and say what its gate thinks of them.
 
     Args:
         probabilities: in [0, 1], summing to 1 over the C ≥ 2 classes.
         image: RGB, of the same height and width.
+        gated: whether the gate decides; else every class is taken as it is refined, and no gain is expected.
 
     Returns:
         Probabilities, float32, summing to 1. Of more than two classes each is refined against the rest, and the results
@@ -158,7 +161,7 @@ def refine_bundled(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.
     for label in possible:
         found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
         before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
-        if is_worthwhile(before, after):
+        if not gated or is_worthwhile(before, after):
             refined[label] = found
             gains.append(after - before)
     if not gains:
@@ -166,7 +169,7 @@ def refine_bundled(probabilities: Float32[np.ndarray, "c h w"], image: UInt8[np.
     if len(probabilities) == 2:
         refined[0] = 1 - refined[1]
     refined /= refined.sum(0).clip(np.finfo(np.float32).tiny)
-    return Refined(probabilities=refined, gain=sum(gains) / len(gains))
+    return Refined(probabilities=refined, gain=sum(gains) / len(gains) if gated else None)
 
 
 def _refined(
