@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskwright.cli import main
 from maskwright.data.io import read_mask
-from maskwright.engine import refine, refinements
+from maskwright.engine import refine, table
 from maskwright.engine.evaluate import evaluate_folders
 from maskwright.engine.refine import refine_folder
 from maskwright.engine.refinements import COLUMNS, TABLE, RefinementTable, read_refinements, summary_line
@@ -176,7 +176,7 @@ def test_rows_that_cannot_be_written_fail_by_name(
     def full(path: Path, text: str) -> None:
         raise WriteError(f"cannot write {path}: no space")
 
-    monkeypatch.setattr(refinements, "append_text", full)
+    monkeypatch.setattr(table, "append_text", full)
     with pytest.raises(BatchError, match=r"0 of 3 images done, 3 failed:\s+cannot write .*refinement\.csv"):
         refine_folder(images, masks, tmp_path / "out", method="guided")
     assert not list((tmp_path / "out").glob("*.png"))
