@@ -120,3 +120,31 @@ def mean_shift_step(points: Array, weights: Array, bandwidth: float) -> Array:
         ]
         moved[i] = sum(p * other for p, other in zip(pull, points, strict=True)) / sum(pull)
     return moved
+
+
+def joined_regions(components: NDArray[np.int32], colours: Array, smallest: int) -> NDArray[np.int32]:
+    """Join the smallest region to its neighbour of the nearest mean colour until all are large enough or one is left.
+
+    Of equally small regions the one with the first pixel is first; of equally near neighbours the one with the longest
+    common border, then the one with the first pixel, wins. Regions are numbered by first pixels.
+    """
+    regions = _numbered(components)
+    while True:
+        sizes = np.bincount(regions.ravel())
+        region = int(np.argmin(sizes))
+        if sizes[region] >= smallest or len(sizes) == 1:
+            return regions
+        borders: dict[int, int] = {}
+        for row, column in np.argwhere(regions == region):
+            for at in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                if 0 <= at[0] < regions.shape[0] and 0 <= at[1] < regions.shape[1] and regions[at] != region:
+                    borders[int(regions[at])] = borders.get(int(regions[at]), 0) + 1
+        means = {one: colours[regions == one].mean(0) for one in (region, *borders)}
+        distances = {one: ((means[one] - means[region]) ** 2).sum() for one in borders}
+        joined = min(borders, key=lambda one: (distances[one], -borders[one], one))
+        regions = _numbered(np.where(regions == region, joined, regions))
+
+
+def _numbered(regions: NDArray[np.int32]) -> NDArray[np.int32]:
+    _, first, index = np.unique(regions, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[index].reshape(regions.shape).astype(np.int32)

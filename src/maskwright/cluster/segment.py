@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Float64, Int32, Shaped
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components as linked_groups
 from scipy.spatial import cKDTree
 
 from ..errors import ConfigError, DataError
 from .colour import colours_in_unit_range, distinct_colours, lab_of_rgb
 from .mean_shift import STEPS, Method, mean_shift
+from .regions import connected_components, merge_small
 
 Merge: TypeAlias = Literal["round", "modes"]
 
@@ -42,7 +43,8 @@ def segment(
             positions; `modes`: those that a chain of modes links whose steps are shorter than the bandwidth, the default
             with positions.
         connected: pieces that do not touch are segments of their own.
-        min_region: segments of fewer pixels join the neighbour of the nearest colour; > 0 implies `connected`.
+        min_region: segments of fewer pixels join the neighbour whose modes have the nearest mean colour, see `merge_small`;
+            > 0 implies `connected`.
         tolerance: what `fast` may be off in one step, CIELAB units.
         method: see `mean_shift`.
 
@@ -66,8 +68,13 @@ def segment(
     labels = merged(modes, weights, merge or ("modes" if spatial else "round"), bandwidth)
     if spatial:
         modes[:, 3:] *= spatial / bandwidth
-    labels, modes = labels[index].reshape(height, width), modes[index].reshape(height, width, -1)
-    # Connected components and small regions come here.
+    labels = np.take(labels, index).reshape(height, width)
+    modes = np.take(modes, index, axis=0).reshape(height, width, -1)
+    if connected or min_region:
+        labels = connected_components(labels)
+        if min_region:
+            labels = merge_small(labels, modes[..., :3], min_region)
+        labels = _largest_first(labels)
     return labels, modes
 
 
@@ -99,8 +106,13 @@ def merged(
         places, index = np.unique(modes, axis=0, return_inverse=True)
         pairs = cKDTree(places).query_pairs(np.nextafter(bandwidth, 0), output_type="ndarray")
         links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(places), len(places)))
-        groups = connected_components(links, directed=False)[1][index.ravel()]
-    order = np.argsort(-np.bincount(groups, weights), kind="stable")
+        groups = linked_groups(links, directed=False)[1][index.ravel()]
+    return _largest_first(groups, weights)
+
+
+def _largest_first(groups: NDArray[np.integer], weights: NDArray[np.float64] | None = None) -> NDArray[np.int32]:
+    """Number groups 0 … K − 1 again, the heaviest first, of equals the one that was first before."""
+    order = np.argsort(-np.bincount(groups.ravel(), weights), kind="stable")
     number = np.empty(len(order), np.int32)
     number[order] = np.arange(len(order))
     return number[groups]
