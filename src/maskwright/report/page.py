@@ -106,7 +106,7 @@ def render(report: Report) -> str:
     alone = [stage for stage in others if reasons[stage.name] is not None]
     picture_of = cache(report.pictures)
     classes = base.result.classes
-    return _environment().get_template("page.html.jinja").render(
+    return environment().get_template("page.html.jinja").render(
         report=report,
         base=base,
         comparisons=[_comparison(base, stage, picture_of) for stage in compared],
@@ -250,13 +250,14 @@ def _tied(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """What makes the templates of this folder into pages."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("maskwright.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=tables.number, signed=tables.signed, percent=tables.percent, tied=_tied)
-    return environment
+    made.filters.update(number=tables.number, signed=tables.signed, percent=tables.percent, tied=_tied)
+    return made
