@@ -14,7 +14,7 @@ def test_every_public_name_exists_and_is_documented() -> None:
 
 def test_names_and_homes_agree() -> None:
     assert set(maskwright._HOME_OF) | {"__version__"} == set(maskwright.__all__)
-    assert len(maskwright.__all__) == len(set(maskwright.__all__)) == 35
+    assert len(maskwright.__all__) == len(set(maskwright.__all__)) == 36
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

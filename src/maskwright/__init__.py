@@ -1,4 +1,4 @@
-"""maskwright trains segmenters, refines the masks of any segmenter, and measures whether they got better.
+"""maskwright trains segmenters, refines the masks of any segmenter, groups pixels, and measures whether masks got better.
 
     import maskwright
 
@@ -18,6 +18,7 @@ _HOMES = {
     "maskwright.data.catalog": ("DataConfig", "open_data"),
     "maskwright.data.io": ("read_image", "read_mask", "read_probabilities", "write_mask"),
     "maskwright.data.transforms": ("AugmentConfig",),
+    "maskwright.engine.cluster": ("cluster_folder",),
     "maskwright.engine.config": ("RefinerRunConfig", "SegmenterRunConfig", "TrainConfig"),
     "maskwright.engine.evaluate": ("evaluate_folders", "evaluate_run"),
     "maskwright.engine.mask": ("refine_mask",),
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from maskwright.data.catalog import DataConfig, open_data
     from maskwright.data.io import read_image, read_mask, read_probabilities, write_mask
     from maskwright.data.transforms import AugmentConfig
+    from maskwright.engine.cluster import cluster_folder
     from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
     from maskwright.engine.evaluate import evaluate_folders, evaluate_run
     from maskwright.engine.mask import refine_mask
@@ -77,6 +79,7 @@ __all__ = [
     "SegmenterRunConfig",
     "TrainConfig",
     "__version__",
+    "cluster_folder",
     "dense_crf",
     "evaluate_folders",
     "evaluate_run",

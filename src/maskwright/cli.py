@@ -260,6 +260,54 @@ def refine(
         print(f"{summary_line(rows)}; by image: {out / TABLE}")
 
 
+def cluster(
+    images: Path,
+    out: Path,
+    bandwidth: float = 2.5,
+    steps: int = 20,
+    spatial: float = 0.0,
+    merge: Literal["round", "modes"] | None = None,
+    connected: bool = False,
+    min_region: int = 0,
+    tolerance: float | None = None,
+    method: Literal["auto", "naive", "exact", "fast"] = "auto",
+) -> None:
+    """Group the pixels of a folder's images (or of one image) by mean shift of their colours, without training.
+
+    Writes label PNGs, pictures of the segments in their mean colours and of their outlines, clusters.csv and report.html.
+    What is already there is not done again; one bad image does not stop the others.
+
+    Args:
+        images: a folder of images, or one image.
+        out: folder of the results.
+        bandwidth: standard deviation of the Gaussian, CIELAB units; a larger one gives fewer segments.
+        steps: of mean shift.
+        spatial: standard deviation of the Gaussian over positions, pixels; 0 groups by colour alone.
+        merge: which modes are one segment: round (those of equal round(mode / 4), the default without positions) or modes
+            (those linked by steps shorter than the bandwidth, the default with positions).
+        connected: pieces that do not touch are segments of their own.
+        min_region: segments of fewer pixels join the neighbour of the nearest colour; implies --connected.
+        tolerance: what the method fast may be off in one step, CIELAB units.
+        method: exact (sums over all pairs), fast (within the tolerance), naive (the definition, slow); auto chooses.
+    """
+    from maskwright.engine.cluster import PAGE, cluster_folder
+
+    written = cluster_folder(
+        images,
+        out,
+        bandwidth=bandwidth,
+        steps=steps,
+        spatial=spatial,
+        merge=merge,
+        connected=connected,
+        min_region=min_region,
+        tolerance=tolerance,
+        method=method,
+        commands=[_command_line()],
+    )
+    print(f"{len(written)} label maps in {out}\nreport: {out / PAGE}")
+
+
 def evaluate(
     predictions: list[Path],
     out: Path,
@@ -392,6 +440,7 @@ COMMANDS: Mapping[str, Callable[[], Callable[..., None]]] = {
     "train-bundled": _train_bundled_command,
     "predict": lambda: predict,
     "refine": lambda: refine,
+    "cluster": lambda: cluster,
     "evaluate": lambda: evaluate,
     "report": lambda: report,
 }
@@ -402,14 +451,20 @@ SUMMARIES = {
     "train-bundled": "train the refiner that comes with the package",
     "predict": "segment images with a run",
     "refine": "refine the masks of any tool",
+    "cluster": "group pixels by mean shift, without training",
     "evaluate": "score folders of masks, and what changed between them",
     "report": "set runs side by side on one page",
 }
 SHORT = {
     "train": {"--data": "--data.name", "--model": "--model.name"},
     "train-refiner": {"--refiner": "--refiner.kind", "--features": "--features.name"},
+    "cluster": {"--min-region": "--min_region"},
 }
-"""Options that may be given by the name alone."""
+"""Options that may be written otherwise: by the name alone, or as many write it."""
+
+
+POSITIONAL = {"cluster": "IMAGES ", "report": "RUN [RUN ...] "}
+"""What stands without an option's name, for the usage."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -451,7 +506,7 @@ def _run(name: str, arguments: list[str]) -> None:
     command = COMMANDS[name]()
     parser = ArgumentParser(
         prog=f"maskwright {name}",
-        usage=f"maskwright {name} {'RUN [RUN ...] ' if command is report else ''}[options]",
+        usage=f"maskwright {name} {POSITIONAL.get(name, '')}[options]",
         description=_description(command),
         allow_abbrev=False,
         exit_on_error=False,
@@ -461,6 +516,9 @@ def _run(name: str, arguments: list[str]) -> None:
     if command is report:
         parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the first is the base")
         skip = {"runs"}
+    if command is cluster:
+        parser.add_argument("images", type=Path, help="a folder of images, or one image")
+        skip = {"images"}
     if command is evaluate:
         # As many as there are; jsonargparse's own option for a list wants brackets.
         help_text = "folders of label maps or probabilities; several are set side by side"
@@ -497,7 +555,8 @@ def _overview() -> str:
     width = max(map(len, SUMMARIES))
     commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items())
     return (
-        "maskwright trains a segmenter, refines the masks of any segmenter, and measures whether they got better.\n\n"
+        "maskwright trains a segmenter, refines the masks of any segmenter, groups pixels without training, and measures "
+        "whether masks got better.\n\n"
         f"usage: maskwright COMMAND [options]\n\n{commands}\n\n"
         "`maskwright COMMAND --help` tells a command's options; `maskwright --version` the version."
     )

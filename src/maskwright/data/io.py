@@ -150,18 +150,35 @@ def write_mask(
         DataError: labels of another shape, type or range.
         WriteError: the file cannot be written.
     """
-    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
-        raise DataError(f"{path}: labels are {labels.dtype} of shape {labels.shape}; expected integers (H, W).")
-    if labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0..255.")
+    _check_labels(path, labels, largest=255)
     picture = Image.fromarray(labels.astype(np.uint8))
     if palette is not None:
         # All 256 entries are given: with fewer, Pillow packs the indices into fewer bits and cuts label 255 off.
         colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         colours[: len(palette)] = palette
         picture.putpalette(colours.tobytes())
-    with atomic_write(path) as stream:
-        picture.save(stream, format="PNG")
+    _write_png(path, picture)
+
+
+def write_labels(path: Path, labels: Integer[np.ndarray, "h w"]) -> None:
+    """Write a label map as a 16-bit grey PNG that `read_labels` returns unchanged; the file appears whole or not at all.
+
+    Raises:
+        DataError: labels of another shape or type, or outside 0..65535.
+        WriteError: the file cannot be written.
+    """
+    _check_labels(path, labels, largest=65535)
+    _write_png(path, Image.fromarray(labels.astype(np.uint16)))
+
+
+def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write RGB as PNG; the file appears whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    # Photographs hardly shrink further at higher levels, which take several times as long.
+    _write_png(path, Image.fromarray(image), compress_level=1)
 
 
 def describe_labels(labels: Integer[np.ndarray, "..."], *, form: str = "{}") -> str:
@@ -170,6 +187,18 @@ def describe_labels(labels: Integer[np.ndarray, "..."], *, form: str = "{}") -> 
     order = np.argsort(-counts, kind="stable")[:5]
     shown = ", ".join(f"{form.format(values[i])} ({counts[i]} pixel{'s' if counts[i] > 1 else ''})" for i in order)
     return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
+
+
+def _check_labels(path: Path, labels: NDArray[Any], *, largest: int) -> None:
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
+        raise DataError(f"{path}: labels are {labels.dtype} of shape {labels.shape}; expected integers (H, W).")
+    if labels.min() < 0 or labels.max() > largest:
+        raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0..{largest}.")
+
+
+def _write_png(path: Path, picture: Image.Image, *, compress_level: int = 6) -> None:
+    with atomic_write(path) as stream:
+        picture.save(stream, format="PNG", compress_level=compress_level)
 
 
 def _shown_colours(picture: Image.Image) -> NDArray[np.uint8]:

@@ -58,12 +58,13 @@ def is_small(image: RGB) -> bool:
     return bool(max(height, width) <= _PHOTO_SIDE)
 
 
-def image_uri(image: RGB) -> str:
-    """An image as a data URI: PNG with every pixel where it is small, else JPEG."""
+def image_uri(image: RGB, *, max_side: int = MAX_SIDE) -> str:
+    """An image as a data URI: PNG with every pixel where it is small, else JPEG of at most `max_side` pixels a side."""
     picture = Image.fromarray(image)
     if is_small(image):
         return _data_uri(picture, "png", optimize=True)
-    return _data_uri(picture.resize(_shown_size(picture), Image.Resampling.BOX), "jpeg", quality=82, optimize=True)
+    size = _shown_size(picture, max_side)
+    return _data_uri(picture.resize(size, Image.Resampling.BOX), "jpeg", quality=82, optimize=True)
 
 
 def mask_uri(mask: Labels) -> str:
@@ -104,9 +105,9 @@ def _palette_uri(indices: Labels, colours: list[str]) -> str:
     return _data_uri(picture.resize(_shown_size(picture), Image.Resampling.NEAREST), "png", optimize=True)
 
 
-def _shown_size(picture: Image.Image) -> tuple[int, int]:
-    """Width and height within MAX_SIDE, never enlarged."""
-    shrink = min(1.0, MAX_SIDE / max(picture.size))
+def _shown_size(picture: Image.Image, max_side: int = MAX_SIDE) -> tuple[int, int]:
+    """Width and height within `max_side`, never enlarged."""
+    shrink = min(1.0, max_side / max(picture.size))
     return max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink))
 
 
