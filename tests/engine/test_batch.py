@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from folders import names_in
+from maskwright.data.io import read_image
+from maskwright.data.naming import list_images
 from maskwright.engine.batch import RECORD, digest_of, run_batch
-from maskwright.errors import ConfigError
+from maskwright.errors import BatchError, ConfigError
 
 
 def convert(folder: Path, **settings: str | int | None) -> list[str]:
@@ -73,3 +77,19 @@ def test_a_folder_whose_outputs_were_deleted_is_free_again(tmp_path: Path) -> No
 def test_the_digest_is_the_contents(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"abc")
     assert digest_of(tmp_path / "one") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_loop_of_links_is_one_failure_among_others(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(images / "good.png")
+    (images / "loop.png").symlink_to("loop.png")
+    done = []
+    outputs = {path: tmp_path / "out" / f"{path.name}.out" for path in list_images(images)}
+
+    def do(path: Path) -> None:
+        done.append(read_image(path))
+
+    with pytest.raises(BatchError, match=r"1 of 2 images done, 1 failed:\s+.*loop\.png"):
+        run_batch(outputs, do, label="convert", settings={}, memory_advice="")
+    assert len(done) == 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -40,8 +41,9 @@ def run_batch(
         BatchError: some inputs failed.
         ConfigError: an output would replace an input; the folder holds outputs of other settings.
     """
-    read = {path.resolve() for path in (*outputs, *inputs)}
-    replaced = [output for output in outputs.values() if output.resolve() in read]
+    # Not Path.resolve, which raises on a loop of links before Python 3.13; such a file fails with its name, below.
+    read = {os.path.realpath(path) for path in (*outputs, *inputs)}
+    replaced = [output for output in outputs.values() if os.path.realpath(output) in read]
     if replaced:
         raise ConfigError(f"{replaced[0]} is an input and would be replaced; choose another folder for --out")
     for folder in {output.parent for output in outputs.values()}:
