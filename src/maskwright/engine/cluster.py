@@ -1,5 +1,6 @@
 """Grouping the pixels of a folder's images by mean shift: label maps, pictures of the segments, a table and a page."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def cluster_folder(
     """
     paths = _inputs(images)
     folder = images if images.is_dir() else images.parent
-    if folder.resolve() in {(out / name).resolve() for name in ("", LABELS, FILLED, OUTLINED)}:
+    if os.path.realpath(folder) in {os.path.realpath(out / name) for name in ("", LABELS, FILLED, OUTLINED)}:
         raise ConfigError(f"{folder} holds the images; choose another folder for --out")
     names = output_names(paths)
     outputs = {path: out / LABELS / f"{names[path]}.png" for path in paths}
@@ -146,7 +147,7 @@ def cluster_folder(
 
         advice = "segment a smaller copy"
         try:
-            origin: dict[str, str | int | None] = {"images": str(folder.resolve())}
+            origin: dict[str, str | int | None] = {"images": os.path.realpath(folder)}
             run_batch(outputs, one, label="cluster", settings=settings | origin, memory_advice=advice)
         except BatchError:
             _write_page(out, outputs, names, table.rows, settings, commands)
