@@ -84,7 +84,7 @@ class MeanShift(ClusterMixin, BaseEstimator):
             tolerance=self.tolerance,
             method=self.method,
         )
-        groups = merged(moved, self.merge, self.bandwidth_)
+        groups = merged(moved, weights[counted], self.merge, self.bandwidth_)
         mass = np.bincount(groups, weights[counted])
         sums = [np.bincount(groups, weights[counted] * column) for column in moved.T]
         centres = np.stack(sums, 1) / mass[:, None]
