@@ -111,13 +111,13 @@ def cluster_folder(
 
     grouped(np.zeros((1, 1, 3), np.uint8))  # options out of range are told at once, not for each image
     settings: dict[str, str | int | None] = {
-        "bandwidth": f"{bandwidth:g}",
+        "bandwidth": str(float(bandwidth)),
         "steps": steps,
-        "spatial": f"{spatial:g}",
+        "spatial": str(float(spatial)),
         "merge": merge or ("modes" if spatial else "round"),
         "connected": bool(connected or min_region),
         "min_region": min_region,
-        "tolerance": None if tolerance is None else f"{tolerance:g}",
+        "tolerance": None if tolerance is None else str(tolerance),
         "method": method,
     }
     for name in ("", FILLED, OUTLINED):
@@ -129,21 +129,11 @@ def cluster_folder(
             start = time.perf_counter()
             labels = grouped(image)
             seconds = time.perf_counter() - start
-            count = int(labels.max()) + 1
-            if count > MAX_LABELS:
-                raise DataError(
-                    f"{path}: has {count} segments; a label picture holds {MAX_LABELS}. Join small ones "
-                    "(`--min_region 20`), or take a larger `--bandwidth`"
-                )
+            _require_labels(path, labels)
             write_picture(out / FILLED / outputs[path].name, filled(image, labels))
             write_picture(out / OUTLINED / outputs[path].name, outlined(image, labels))
-            height, width = labels.shape
-            row = ClusteredImage(width=width, height=height, colours=_distinct(image), segments=count, seconds=seconds)
-            table.add(names[path], row)
-            if count <= IGNORE_INDEX:
-                write_mask(outputs[path], labels, palette=label_palette(count))
-            else:
-                write_labels(outputs[path], labels)
+            table.add(names[path], _row(image, labels, seconds))
+            _write_labels(outputs[path], labels)
 
         advice = "segment a smaller copy"
         try:
@@ -187,11 +177,34 @@ def _inputs(images: Path) -> list[Path]:
     return paths
 
 
-def _distinct(image: NDArray[np.uint8]) -> int:
+def _require_labels(path: Path, labels: NDArray[np.int32]) -> None:
+    if labels.max() >= MAX_LABELS:
+        raise DataError(
+            f"{path}: has {labels.max() + 1} segments; a label picture holds {MAX_LABELS}. Join small ones "
+            "(`--min_region 20`), or take a larger `--bandwidth`"
+        )
+
+
+def _write_labels(path: Path, labels: NDArray[np.int32]) -> None:
+    """Write 8 bits where that leaves 255 for ignored, else 16."""
+    if labels.max() < IGNORE_INDEX:
+        write_mask(path, labels, palette=label_palette(int(labels.max()) + 1))
+    else:
+        write_labels(path, labels)
+
+
+def _row(image: NDArray[np.uint8], labels: NDArray[np.int32], seconds: float) -> ClusteredImage:
     red, green, blue = np.moveaxis(image.astype(np.int32), -1, 0)
     seen = np.zeros(2**24, bool)
     seen[(red << 16) | (green << 8) | blue] = True
-    return int(np.count_nonzero(seen))
+    height, width = labels.shape
+    return ClusteredImage(
+        width=width,
+        height=height,
+        colours=int(np.count_nonzero(seen)),
+        segments=int(labels.max()) + 1,
+        seconds=seconds,
+    )
 
 
 def _write_page(
