@@ -5,12 +5,12 @@
 where the moved points are the data of the next step (Fukunaga & Hostetler 1975; Cheng 1995; Carreira-Perpiñán 2006, who
 shows that clusters collapse at a cubic rate). The radius is infinite. After the last step a point's place is its mode.
 
-Equal points have equal modes, so they are merged once and for all, with the sum of their weights; and so are points that
-came as near to each other as the method allows. Three methods:
+Three methods:
 
 - `naive`: the definition in float64, N² pairs a step. The oracle of the others.
-- `exact`: the same sums in float64 over tiles of near points; pairs are left out, and points merged, where that changes
-  no mean by more than rounding does (`ROUNDING` bandwidths).
+- `exact`: the same sums in float64 over tiles of near points. Equal points have equal modes, so they are merged once and
+  for all, with the sum of their weights; pairs are left out, and points merged that all but meet, where that changes no
+  mean by more than rounding does (`ROUNDING` bandwidths).
 - `fast`: no point is moved by more than `tolerance` off its place in any one step. Part of that is spent on merging, part
   on sums by a lattice (`ops.gaussian_lattice`), whose points with a larger error are computed by pairs; as soon as
   few points are left, or where there are more than three dimensions, all sums are over pairs, in float32.

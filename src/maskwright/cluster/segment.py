@@ -19,6 +19,9 @@ Merge: TypeAlias = Literal["round", "modes"]
 ROUNDING = 4.0
 """Side of the cells of CIELAB whose modes are one segment, by the rule `round`."""
 
+LINKED_TOGETHER = 2000
+"""Modes whose neighbours are looked for at a time, which bounds the memory for those."""
+
 
 def segment(
     image: Shaped[np.ndarray, "h w 3"],
@@ -104,10 +107,20 @@ def merged(
         groups = index.ravel()
     else:
         places, index = np.unique(modes, axis=0, return_inverse=True)
-        pairs = cKDTree(places).query_pairs(np.nextafter(bandwidth, 0), output_type="ndarray")
-        links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(places), len(places)))
-        groups = linked_groups(links, directed=False)[1][index.ravel()]
+        groups = _linked(places, bandwidth)[index.ravel()]
     return _largest_first(groups, weights)
+
+
+def _linked(places: NDArray[np.float64], reach: float) -> NDArray[np.integer]:
+    """Return the group of each place: those that a chain of steps shorter than `reach` links are one."""
+    tree, groups = cKDTree(places), np.arange(len(places))
+    for first in range(0, len(places), LINKED_TOGETHER):
+        some = cKDTree(places[first : first + LINKED_TOGETHER])
+        near = some.sparse_distance_matrix(tree, np.nextafter(reach, 0), output_type="ndarray")
+        ends = groups[near["i"] + first], groups[near["j"]]
+        links = coo_array((np.ones(len(near), bool), ends), shape=(len(places), len(places)))
+        groups = linked_groups(links, directed=False)[1][groups]
+    return groups
 
 
 def _largest_first(groups: NDArray[np.integer], weights: NDArray[np.float64] | None = None) -> NDArray[np.int32]:
