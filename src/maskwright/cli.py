@@ -266,6 +266,7 @@ def cluster(
     bandwidth: float = 2.5,
     steps: int = 20,
     spatial: float = 0.0,
+    reduce: int | None = None,
     merge: Literal["round", "modes"] | None = None,
     connected: bool = False,
     min_region: int = 0,
@@ -283,6 +284,8 @@ def cluster(
         bandwidth: standard deviation of the Gaussian, CIELAB units; a larger one gives fewer segments.
         steps: of mean shift.
         spatial: standard deviation of the Gaussian over positions, pixels; 0 groups by colour alone.
+        reduce: with --spatial, move blocks of so many pixels a side, and give every pixel the segment of the nearest; 1
+            moves every pixel, which takes long; not given, it is chosen by the size of the image and --spatial.
         merge: which modes are one segment: round (those of equal round(mode / 4), the default without positions) or modes
             (those linked by steps shorter than the bandwidth, the default with positions).
         connected: pieces that do not touch are segments of their own.
@@ -298,6 +301,7 @@ def cluster(
         bandwidth=bandwidth,
         steps=steps,
         spatial=spatial,
+        reduce=reduce,
         merge=merge,
         connected=connected,
         min_region=min_region,

@@ -1,15 +1,20 @@
 """Segments of an image by mean shift of its colours in CIELAB, or of colours and positions together."""
 
+# mypy: allow-untyped-defs, allow-untyped-decorators, allow-untyped-calls
+
+from math import ceil, sqrt
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int32, Shaped
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as linked_groups
 from scipy.spatial import cKDTree
 
 from ..errors import ConfigError, DataError
+from ..ops.threads import kernel_threads
 from .colour import colours_in_unit_range, distinct_colours, lab_of_rgb
 from .mean_shift import STEPS, Method, mean_shift
 from .regions import connected_components, merge_small
@@ -18,6 +23,12 @@ Merge: TypeAlias = Literal["round", "modes"]
 
 ROUNDING = 4.0
 """Side of the cells of CIELAB whose modes are one segment, by the rule `round`."""
+
+BLOCKS = 20_000
+"""Blocks of pixels that mean shift of colours and positions moves by default: about a second's work."""
+
+Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]
+"""What mean shift moves: places, weights, and for every pixel, row by row, the place that is its own."""
 
 LINKED_TOGETHER = 2000
 """Modes whose neighbours are looked for at a time, which bounds the memory for those."""
@@ -29,6 +40,7 @@ def segment(
     bandwidth: float = 2.5,
     steps: int = STEPS,
     spatial: float = 0.0,
+    reduce: int | None = None,
     merge: Merge | None = None,
     connected: bool = False,
     min_region: int = 0,
@@ -42,6 +54,9 @@ def segment(
         bandwidth: standard deviation of the Gaussian in CIELAB units, > 0.
         steps: of mean shift, ≥ 0.
         spatial: standard deviation of the Gaussian over positions, pixels; 0 leaves positions out.
+        reduce: with positions, mean shift moves the means of blocks of so many pixels a side, and every pixel takes the mode
+            of the block around it that is nearest in colour and position; 1 moves every pixel. Where not given, as many as
+            leave `BLOCKS` blocks, but no more than a quarter of `spatial`.
         merge: which modes are one segment. `round`: those of equal round(mode / 4), by colour alone, the default without
             positions; `modes`: those that a chain of modes links whose steps are shorter than the bandwidth, the default
             with positions.
@@ -61,12 +76,17 @@ def segment(
     colours = _rgb(image)
     if not 0 <= spatial < np.inf:
         raise ConfigError(f"spatial must be a finite number of pixels ≥ 0, got {spatial!r}")
+    if reduce is not None and (not isinstance(reduce, int | np.integer) or reduce < 1):
+        raise ConfigError(f"reduce must be a whole number of pixels ≥ 1, got {reduce!r}")
     if merge is not None and merge not in get_args(Merge):
         raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
     if not isinstance(min_region, int | np.integer) or min_region < 0:
         raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
     height, width = colours.shape[:2]
-    points, weights, index = _points(colours, bandwidth / spatial if spatial else 0)
+    if spatial:
+        points, weights, index = _blocks(colours, bandwidth / spatial, reduce or _reduction(height, width, spatial))
+    else:
+        points, weights, index = _colours(colours)
     modes = mean_shift(points, bandwidth=bandwidth, steps=steps, weights=weights, tolerance=tolerance, method=method)
     labels = merged(modes, weights, merge or ("modes" if spatial else "round"), bandwidth)
     if spatial:
@@ -81,39 +101,70 @@ def segment(
     return labels, modes
 
 
-def _points(
-    image: NDArray[np.generic], scale: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    """Return what mean shift moves: places, weights, and for every pixel the place that is its own.
-
-    These are the distinct colours, or where positions count, by `scale`, the pixels.
-    """
-    pixels = image.shape[0] * image.shape[1]
-    if image.dtype == np.uint8 and not scale:
+def _colours(image: NDArray[np.generic]) -> Points:
+    """Return the distinct colours of 8-bit images, else those of all pixels."""
+    if image.dtype == np.uint8:
         found, counts, index = distinct_colours(image)
         return lab_of_rgb(colours_in_unit_range(found)), counts.astype(np.float64), index
-    points = lab_of_rgb(colours_in_unit_range(image).reshape(pixels, 3))
-    if scale:
-        points = np.concatenate((points, np.indices(image.shape[:2]).reshape(2, pixels).T * scale), 1)
-    return points, np.ones(pixels), np.arange(pixels)
+    colours = lab_of_rgb(colours_in_unit_range(image).reshape(-1, 3))
+    return colours, np.ones(len(colours)), np.arange(len(colours))
+
+
+def _reduction(height: int, width: int, spatial: float) -> int:
+    return max(1, min(int(spatial / 4), ceil(sqrt(height * width / BLOCKS))))
+
+
+def _blocks(image: NDArray[np.generic], scale: float, side: int) -> Points:
+    """Return the means of blocks of `side` × `side` pixels, colours and positions times `scale`."""
+    lab = lab_of_rgb(colours_in_unit_range(image))
+    height, width = lab.shape[:2]
+    places = np.concatenate((lab, np.moveaxis(np.indices((height, width)), 0, -1) * scale), 2)
+    rows, columns = np.arange(0, height, side), np.arange(0, width, side)
+    sums = np.add.reduceat(np.add.reduceat(places, rows, axis=0), columns, axis=1)
+    weights = np.outer(np.minimum(side, height - rows), np.minimum(side, width - columns)).astype(np.float64)
+    means = sums / weights[..., None]
+    index: NDArray[np.integer] = np.arange(height * width)
+    if side > 1:
+        with kernel_threads():
+            index = _nearest_block(places, means, side)
+    return means.reshape(-1, 5), weights.ravel(), index
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _nearest_block(places, means, side):
+    """Return for each pixel (H, W, D) the one of the nine blocks around it that is nearest, numbered row by row."""
+    height, width, dimensions = places.shape
+    rows, columns = means.shape[:2]
+    index = np.empty((height, width), np.int64)
+    for y in prange(height):
+        for x in range(width):
+            least = np.inf
+            for row in range(max(0, y // side - 1), min(rows, y // side + 2)):
+                for column in range(max(0, x // side - 1), min(columns, x // side + 2)):
+                    square = 0.0
+                    for d in range(dimensions):
+                        square += (places[y, x, d] - means[row, column, d]) ** 2
+                    if square < least:
+                        least = square
+                        index[y, x] = row * columns + column
+    return index.ravel()
 
 
 def merged(
     modes: NDArray[np.float64], weights: NDArray[np.float64], rule: Merge, bandwidth: float
 ) -> NDArray[np.int32]:
     """Return the segment of each of N modes, numbered from the heaviest on; positions in units of the colours."""
-    if rule == "round":
-        places, index = np.unique(np.round(modes[:, :3] / ROUNDING), axis=0, return_inverse=True)
-        groups = index.ravel()
-    else:
-        places, index = np.unique(modes, axis=0, return_inverse=True)
-        groups = _linked(places, bandwidth)[index.ravel()]
-    return _largest_first(groups, weights)
+    places = np.round(modes[:, :3] / ROUNDING) if rule == "round" else modes
+    distinct, groups = np.unique(places, axis=0, return_inverse=True)
+    if rule == "modes":
+        groups = _linked(distinct, bandwidth)[groups.ravel()]
+    return _largest_first(groups.ravel(), weights)
 
 
-def _linked(places: NDArray[np.float64], reach: float) -> NDArray[np.integer]:
+def _linked(places: NDArray[np.float64], reach: float) -> NDArray[np.intp]:
     """Return the group of each place: those that a chain of steps shorter than `reach` links are one."""
-    tree, groups = cKDTree(places), np.arange(len(places))
+    tree = cKDTree(places)
+    groups: NDArray[np.intp] = np.arange(len(places))
     for first in range(0, len(places), LINKED_TOGETHER):
         some = cKDTree(places[first : first + LINKED_TOGETHER])
         near = some.sparse_distance_matrix(tree, np.nextafter(reach, 0), output_type="ndarray")

@@ -11,7 +11,7 @@ import torch
 from ..errors import BatchError, ConfigError, MaskwrightError
 from ..files import sweep_temporary, write_json
 from ..progress import Bar, say
-from .network import is_out_of_memory
+from .memory import is_out_of_memory
 
 RECORD = ".maskwright.json"
 """File in the folder of the outputs that says what they were made with."""

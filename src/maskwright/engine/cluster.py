@@ -19,9 +19,9 @@ from ..data.naming import list_images, output_names
 from ..errors import BatchError, ConfigError, DataError, ImageError
 from ..files import sweep_temporary
 from ..report.clusters import MAX_PICTURES, ClusteredImage, ClusterPictures, ClusterReport, write_cluster_report
+from ..report.pictures import label_palette
 from ..types import IGNORE_INDEX
 from .batch import run_batch
-from .predict import label_palette
 from .table import BatchTable, utf8
 
 TABLE = "clusters.csv"
@@ -62,6 +62,7 @@ def cluster_folder(
     bandwidth: float = 2.5,
     steps: int = STEPS,
     spatial: float = 0.0,
+    reduce: int | None = None,
     merge: Merge | None = None,
     connected: bool = False,
     min_region: int = 0,
@@ -78,7 +79,7 @@ def cluster_folder(
     Args:
         images: a folder, or one file.
         out: folder of the results, created if need be.
-        bandwidth, steps, spatial, merge, connected, min_region, tolerance, method: see `segment`.
+        bandwidth, steps, spatial, reduce, merge, connected, min_region, tolerance, method: see `segment`.
         commands: command lines that the page shows.
 
     Returns:
@@ -102,6 +103,7 @@ def cluster_folder(
             bandwidth=bandwidth,
             steps=steps,
             spatial=spatial,
+            reduce=reduce,
             merge=merge,
             connected=connected,
             min_region=min_region,
@@ -114,6 +116,7 @@ def cluster_folder(
         "bandwidth": str(float(bandwidth)),
         "steps": steps,
         "spatial": str(float(spatial)),
+        "reduce": reduce,
         "merge": merge or ("modes" if spatial else "round"),
         "connected": bool(connected or min_region),
         "min_region": min_region,

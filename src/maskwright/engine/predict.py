@@ -18,7 +18,7 @@ from ..data.transforms import resize_pair
 from ..errors import DataError
 from ..files import atomic_write
 from ..refine.affinity import probabilities_and_entropy
-from ..report.pictures import class_colour
+from ..report.pictures import label_palette
 from ..types import Dataset, Prediction, RefinedMask
 from .batch import digest_of, run_batch
 from .network import RefinedSegmenter, choose_device, decide, resize_logits
@@ -156,8 +156,3 @@ def write_logits(path: Path, logits: Float[Tensor, "c h w"], *, save: Save, pale
     arrays: dict[str, Any] = {save: array}
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
-
-
-def label_palette(num_classes: int) -> UInt8[np.ndarray, "k 3"]:
-    """Return the colours that label PNGs show in a viewer, the report's."""
-    return np.array([list(bytes.fromhex(class_colour(label)[1:])) for label in range(num_classes)], np.uint8)

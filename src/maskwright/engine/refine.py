@@ -19,11 +19,12 @@ from ..refine.inputs import check_same_size
 from ..refine.kinds import MaskKind, Smaller, check_smaller, to_logits
 from ..refine.methods import DEFAULT, METHODS, apply_method, method_of
 from ..refine.outcome import RefinementReport, reported
+from ..report.pictures import label_palette
 from ..types import IGNORE_INDEX
 from .batch import digest_of, run_batch
 from .masks import pair_by_stem, read_coarse, read_mask_alone
 from .network import decide
-from .predict import SUFFIX, Save, label_palette, write_logits
+from .predict import SUFFIX, Save, write_logits
 from .refinements import TABLE, RefinementTable
 from .run import model_file
 from .trained import TrainedRefiner

@@ -32,7 +32,8 @@ from ..types import Dataset, Splits
 from . import checkpoint
 from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from .network import RefinedSegmenter, build_refined, choose_device, is_out_of_memory
+from .memory import is_out_of_memory
+from .network import RefinedSegmenter, build_refined, choose_device
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
 from .tasks import RefinerTask, SegmentationTask
 

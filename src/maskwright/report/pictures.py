@@ -9,7 +9,7 @@ import colorsys
 import io
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
 
@@ -115,3 +115,8 @@ def _data_uri(picture: Image.Image, kind: str, **settings: int) -> str:
     stream = io.BytesIO()
     picture.save(stream, kind, **settings)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def label_palette(num_classes: int) -> UInt8[ndarray, "k 3"]:
+    """Return the colours that label PNGs show in a viewer, the report's."""
+    return np.array([list(bytes.fromhex(class_colour(label)[1:])) for label in range(num_classes)], np.uint8)
