@@ -98,6 +98,14 @@ def test_points_far_apart_stay_and_clusters_collapse(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("unit", [1e-90, 1e-200, 1e200, 1e305])
+def test_the_unit_may_be_any(method: str, unit: float) -> None:
+    points = clusters(10, 200, 2) / 100
+    modes = mean_shift(points, bandwidth=0.025, method=method)
+    assert farthest(mean_shift(points * unit, bandwidth=0.025 * unit, method=method) / unit, modes) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_points_of_very_different_weight_are_all_counted(method: str) -> None:
     points, weights = np.array([[0.0], [1.0], [50.0], [51.0]]), np.array([1e-18, 1e-18, 1.0, 1e18])
     modes = mean_shift(points, bandwidth=1.0, weights=weights, method=method, tolerance=1e-3)
@@ -145,6 +153,7 @@ def test_the_sums_for_gpus_are_the_definition() -> None:
         (np.zeros((5, 2)), {"weights": np.full(5, np.inf)}, DataError, "weights"),
         (np.zeros((5, 2)), {"bandwidth": 0}, ConfigError, "bandwidth"),
         (np.zeros((5, 2)), {"bandwidth": float("nan")}, ConfigError, "bandwidth"),
+        (np.arange(5.0)[:, None], {"bandwidth": 5e-324}, ConfigError, "next to nothing"),
         (np.zeros((5, 2)), {"bandwidth": -1.0}, ConfigError, "bandwidth"),
         (np.zeros((5, 2)), {"steps": -1}, ConfigError, "steps"),
         (np.zeros((5, 2)), {"steps": 1.5}, ConfigError, "steps"),

@@ -43,6 +43,9 @@ MOST_POINTS = 50_000_000
 EXACT_PAIRS = 2e7
 """Up to so many pairs of distinct points `auto` takes the exact method, which then needs less than a second."""
 
+WIDEST = 1e100
+"""Bandwidths that points may span: the square of more than these is no number."""
+
 TOLERANCE = 1 / 100
 """Default of `fast`, in bandwidths."""
 
@@ -127,9 +130,9 @@ def mean_shift(
         return _naive(places, masses, bandwidth, steps)
     if method == "auto":
         method = "exact" if len(places) ** 2 <= EXACT_PAIRS else "fast"
-    if method == "exact":
-        return _merging(places, masses, bandwidth, steps, tolerance=ROUNDING * bandwidth, exact=True)
-    return _merging(places, masses, bandwidth, steps, tolerance=tolerance or TOLERANCE * bandwidth, exact=False)
+    exact = method == "exact"
+    allowed = ROUNDING if exact else TOLERANCE if tolerance is None else tolerance / bandwidth
+    return _merging(places / bandwidth, masses, steps, tolerance=allowed, exact=exact) * bandwidth
 
 
 def _checked(
@@ -164,6 +167,11 @@ def _checked(
         raise DataError("there are no points; expected (N, D) with N ≥ 1")
     if not np.isfinite(places).all():
         raise DataError(f"{(~np.isfinite(places)).any(1).sum()} of {len(places)} points are not finite; leave them out")
+    span = float((places.max(0) / 2 - places.min(0) / 2).max())
+    if span > WIDEST * bandwidth:
+        raise ConfigError(
+            f"bandwidth {bandwidth!r} is next to nothing beside points that span {2 * span:g}; take a larger one"
+        )
     given = np.ones(len(places)) if weights is None else np.asarray(weights)
     if given.shape != places.shape[:1] or given.dtype.kind not in "fiub":
         raise DataError(f"weights have shape {given.shape}; expected one number for each of {len(places)} points")
@@ -181,23 +189,18 @@ def _naive(
         moved = np.empty_like(points)
         for first in range(0, len(points), rows):
             some = points[first : first + rows]
-            squares = ((some[:, None, :] - points) ** 2).sum(2)
-            pull = weights * np.exp(squares / (-2 * bandwidth**2))
+            squares = (((some[:, None, :] - points) / bandwidth) ** 2).sum(2)
+            pull = weights * np.exp(-squares / 2)
             moved[first : first + rows] = pull @ points / pull.sum(1, keepdims=True)
         points = moved
     return points
 
 
 def _merging(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    bandwidth: float,
-    steps: int,
-    *,
-    tolerance: float,
-    exact: bool,
+    points: NDArray[np.float64], weights: NDArray[np.float64], steps: int, *, tolerance: float, exact: bool
 ) -> NDArray[np.float64]:
-    """Move all points, those that are together as one; no step errs by more than `tolerance`, but for rounding."""
+    """Move all points, in bandwidths, those that are together as one; no step errs by more than `tolerance`, but for
+    rounding."""
     dimensions, reach = points.shape[1], MERGING * tolerance
     weights = weights / weights.max()
     owner = np.arange(len(points))
@@ -210,16 +213,14 @@ def _merging(
         owner = place[owner]
         points, weights = points[:count], weights[:count]
         if exact:
-            points = _by_pairs(points, weights, bandwidth, LEAVING_OUT * tolerance, dtype=np.float64)
+            points = _by_pairs(points, weights, LEAVING_OUT * tolerance, dtype=np.float64)
         else:
-            points = _fast_step(points, weights, bandwidth, tolerance)
+            points = _fast_step(points, weights, tolerance)
     return points[owner]
 
 
-def _fast_step(
-    points: NDArray[np.float64], weights: NDArray[np.float64], bandwidth: float, tolerance: float
-) -> NDArray[np.float64]:
-    by_pairs = partial(_by_pairs, points, weights, bandwidth, LEAVING_OUT * tolerance)
+def _fast_step(points: NDArray[np.float64], weights: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    by_pairs = partial(_by_pairs, points, weights, LEAVING_OUT * tolerance)
     lowest, highest = bounds(points)
     size = float((highest - lowest).max())
     if size * FLOAT32 > LEAVING_OUT * tolerance or weights.min() * WEIGHTS_RANGE < 1:
@@ -228,10 +229,10 @@ def _fast_step(
     if points.shape[1] > 3 or size * gaussian_lattice.ROUNDING > LATTICE / 2 * tolerance:
         return by_pairs()
     padded = points if points.shape[1] == 3 else np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
-    cells = gaussian_lattice.lattice_cells(padded, bandwidth)
+    cells = gaussian_lattice.lattice_cells(padded)
     if cells > MOST_CELLS or len(points) ** 2 * PAIR < cells * CELL + len(points) * POINT:
         return by_pairs()
-    means, error = gaussian_lattice.lattice_means(padded, weights, bandwidth)
+    means, error = gaussian_lattice.lattice_means(padded, weights)
     unsure = error > LATTICE * tolerance
     means = means[:, : points.shape[1]]
     if unsure.any():
@@ -242,7 +243,6 @@ def _fast_step(
 def _by_pairs(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
-    bandwidth: float,
     tolerance: float,
     chosen: NDArray[np.bool_] | slice = slice(None),
     *,
@@ -250,9 +250,9 @@ def _by_pairs(
 ) -> NDArray[np.float64]:
     """Return the means that the chosen points see; the tolerance is for pairs left out."""
     lowest, highest = bounds(points)
-    unit, centre = bandwidth * UNIT, lowest / 2 + highest / 2
-    units = ((points - centre) / unit).astype(dtype)
-    return gaussian_means(units[chosen], units, weights, tolerance=tolerance / unit) * unit + centre
+    centre = lowest / 2 + highest / 2
+    units = ((points - centre) / UNIT).astype(dtype)
+    return gaussian_means(units[chosen], units, weights, tolerance=tolerance / UNIT) * UNIT + centre
 
 
 def _of_tensor(
@@ -289,7 +289,7 @@ def exact_in_torch(
         for first in range(0, len(points), rows):
             # Not by products of matrices, which lose half of the digits of small distances.
             distances = torch.cdist(points[first : first + rows], points, compute_mode="donot_use_mm_for_euclid_dist")
-            pull = weights * torch.exp(distances**2 / (-2 * bandwidth**2))
+            pull = weights * torch.exp(-((distances / bandwidth) ** 2) / 2)
             moved[first : first + rows] = pull @ points / pull.sum(1, keepdim=True)
         points = moved
     return points[owner]

@@ -1,17 +1,19 @@
 """Means of weighted points in up to three dimensions under Gaussians around them, on a regular lattice.
 
+Lengths are in standard deviations of the Gaussian.
+
 Weights and weighted places are spread over the lattice by quintic B-splines, convolved along each axis, and read at the
 points by the same splines, as particle-mesh Ewald sums are (Essmann et al. 1995): the cost grows with the points and with
 the volume that they span, not with the pairs. The convolution is the Gaussian divided by the Fourier transforms of the
 two splines, so that the kernel is the Gaussian on average over the points' places in their cells; what is left is
 aliasing.
 
-**The error is bounded point by point.** For spacing σ / `SPACING`, one axis and all places in a cell, the kernel is off by
-at most `SUM_ERROR`·g', and by `PLACE_ERROR`·σ·g' where it is multiplied with the distance; g' is the Gaussian whose
-variance is `WIDER` times as large (tests measure both). The factors of three axes multiply, so with the density
+**The error is bounded point by point.** On one axis, for all places in a cell, the kernel is off by at most `SUM_ERROR`·g',
+and by `PLACE_ERROR`·g' where it is multiplied with the distance; g' is the Gaussian whose variance is `WIDER` times as large
+(tests measure both). The factors of three axes multiply, so with the density
 n = Σ w·K and the wider one n' = Σ w·G', which is read off the lattice as well, the mean m(x) is off by at most
 
-    [√3·(PLACE_ERROR + 2·REACH·SUM_ERROR)·σ + 3·SUM_ERROR·|m(x) − x|] · n' / n,
+    [√3·(PLACE_ERROR + 2·REACH·SUM_ERROR) + 3·SUM_ERROR·|m(x) − x|] · n' / n,
 
 REACH being the largest value of u·exp(−u²/2·(1 − 1/WIDER)). The quotient is large only for lone points between or beside
 much larger crowds; the caller computes those another way.
@@ -64,36 +66,35 @@ ROUNDING = 4e-6
 """Error of sums in float32, as a share of the longest side of the box around the points."""
 
 
-def lattice_cells(points: Float64[np.ndarray, "n 3"], bandwidth: float) -> float:
+def lattice_cells(points: Float64[np.ndarray, "n 3"]) -> float:
     """Return the number of cells of the lattice around the points."""
     lowest, highest = bounds(points)
-    return float(np.prod(_shape(lowest, highest, bandwidth / SPACING), dtype=np.float64))
+    return float(np.prod(_shape(lowest, highest), dtype=np.float64))
 
 
 def lattice_means(
-    points: Float64[np.ndarray, "n 3"], weights: Float64[np.ndarray, " n"], bandwidth: float
+    points: Float64[np.ndarray, "n 3"], weights: Float64[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, " n"]]:
-    """Return the mean of all points that each sees through a Gaussian of standard deviation `bandwidth`, and how far
-    from it the true one may lie."""
-    spacing = bandwidth / SPACING
+    """Return the mean of all points that each sees through a Gaussian of standard deviation 1, and how far from it
+    the true one may lie."""
     lowest, highest = bounds(points)
     centre = (lowest + highest) / 2
     # The longest axis first: its planes are what threads share.
     axes = np.argsort(lowest - highest, kind="stable")
-    shape = _shape(lowest, highest, spacing)[axes].astype(np.int64)
+    shape = _shape(lowest, highest)[axes].astype(np.int64)
     lattice = np.zeros((shape[0], shape[1], shape[2] * CHANNELS), np.float32)
     means, error = np.empty_like(points), np.empty(len(points))
     bound = np.array(
         (
-            MARGIN * sqrt(3) * (PLACE_ERROR + 2 * REACH * SUM_ERROR) * bandwidth,
+            MARGIN * sqrt(3) * (PLACE_ERROR + 2 * REACH * SUM_ERROR),
             MARGIN * 3 * SUM_ERROR,
-            6 * RADIUS * spacing * exp(-((RADIUS / SPACING) ** 2) / 2) * float(weights.sum()),
+            6 * RADIUS / SPACING * exp(-((RADIUS / SPACING) ** 2) / 2) * float(weights.sum()),
             ROUNDING * float((highest - lowest).max()),
         )
     )
     with kernel_threads():
-        order, starts = _by_plane(points, axes[0], lowest, spacing, shape[0])
-        cells, splines, values = _locate(points, weights, order, axes, lowest, centre, spacing)
+        order, starts = _by_plane(points, axes[0], lowest, shape[0])
+        cells, splines, values = _locate(points, weights, order, axes, lowest, centre)
         _spread(lattice, starts, cells, splines, values)
         _convolve_planes(lattice, _kernel(), CHANNELS)
         _convolve_columns(lattice.reshape(shape[0], -1), _kernel())
@@ -104,8 +105,8 @@ def lattice_means(
     return means, error
 
 
-def _shape(lowest: NDArray[np.float64], highest: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
-    return np.floor((highest - lowest) / spacing) + TAPS
+def _shape(lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.floor((highest - lowest) * SPACING) + TAPS
 
 
 @cache
@@ -142,11 +143,11 @@ def _spline(rest, out):
 
 
 @njit(**KERNEL)
-def _by_plane(points, axis, lowest, spacing, planes):
+def _by_plane(points, axis, lowest, planes):
     """Return the points ordered by the first plane that they touch, and where those of each plane begin."""
     first, starts = np.empty(len(points), np.int32), np.zeros(planes + 1, np.int64)
     for i in range(len(points)):
-        first[i] = np.int32((points[i, axis] - lowest[axis]) / spacing)
+        first[i] = np.int32((points[i, axis] - lowest[axis]) * SPACING)
         starts[first[i] + 1] += 1
     for p in range(planes):
         starts[p + 1] += starts[p]
@@ -158,7 +159,7 @@ def _by_plane(points, axis, lowest, spacing, planes):
 
 
 @njit(parallel=True, **KERNEL)
-def _locate(points, weights, order, axes, lowest, centre, spacing):
+def _locate(points, weights, order, axes, lowest, centre):
     """Return, in that order, each point's first cell on each axis, its splines from there on, and what it gives."""
     cells = np.empty((len(points), 3), np.int32)
     splines = np.empty((len(points), 3, TAPS), np.float32)
@@ -168,7 +169,7 @@ def _locate(points, weights, order, axes, lowest, centre, spacing):
         values[k, 0] = weights[i]
         for d in range(3):
             axis = axes[d]
-            place = (points[i, axis] - lowest[axis]) / spacing
+            place = (points[i, axis] - lowest[axis]) * SPACING
             cells[k, d] = np.int32(place)
             _spline(place - cells[k, d], splines[k, d])
             values[k, 1 + d] = weights[i] * (points[i, axis] - centre[axis])
