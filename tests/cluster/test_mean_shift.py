@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from maskwright.cluster import mean_shift
 from maskwright.cluster.mean_shift import MOST_POINTS, exact_in_torch
 from maskwright.errors import ConfigError, DataError
+from maskwright.ops import gaussian_lattice
 from reference import mean_shift_step
 
 Array = NDArray[np.float64]
@@ -47,6 +48,22 @@ def test_no_step_of_the_fast_method_errs_by_more_than_the_tolerance(
     expected = mean_shift(points, bandwidth=2.5, steps=1, weights=weights, method="naive")
     found = mean_shift(points, bandwidth=2.5, steps=1, weights=weights, method="fast", tolerance=tolerance)
     assert farthest(found, expected) <= tolerance
+
+
+def test_points_of_which_the_lattice_is_not_sure_are_computed_by_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, lattice_means = clusters(11, 6000, 3), gaussian_lattice.lattice_means
+    seen = []
+
+    def spoilt(*arguments: Array) -> tuple[Array, Array]:
+        means, error = lattice_means(*arguments)
+        means[::3] += 9
+        error[::3] = np.inf
+        seen.append(len(means))
+        return means, error
+
+    monkeypatch.setattr(gaussian_lattice, "lattice_means", spoilt)
+    found = mean_shift(points, bandwidth=2.5, steps=1, method="fast")
+    assert seen and farthest(found, mean_shift(points, bandwidth=2.5, steps=1, method="exact")) <= 0.025
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 5])

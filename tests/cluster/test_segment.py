@@ -83,12 +83,14 @@ def test_positions_part_equal_colours_that_lie_far_apart() -> None:
         assert np.abs(modes[20, 15, 3:] - (19.5, 14.5)).max() < 2
 
 
-def test_blocks_keep_edges_where_the_colours_have_them() -> None:
-    image = np.full((61, 50, 3), 200, np.uint8)
-    image[:, 23:] = 30
-    labels, modes = segment(image, bandwidth=5, spatial=40, reduce=7)
-    assert np.array_equal(labels, np.broadcast_to(np.arange(50) < 23, (61, 50)) != (labels[0, 0] == 0))
-    assert modes.shape == (61, 50, 5)
+@pytest.mark.parametrize("turned", [False, True])
+def test_blocks_keep_edges_where_the_colours_have_them(turned: bool) -> None:
+    left = np.broadcast_to(np.arange(50) < 23, (61, 50))
+    if turned:
+        left = left.T
+    labels, modes = segment(np.where(left[..., None], 200, 30).astype(np.uint8), bandwidth=5, spatial=40, reduce=7)
+    assert np.array_equal(labels == labels[0, 0], left) and labels.max() == 1
+    assert modes.shape == (*left.shape, 5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5)])
