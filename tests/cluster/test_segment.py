@@ -43,6 +43,15 @@ def test_the_largest_segment_is_0_and_no_label_is_left_out(options: dict[str, fl
     assert modes.shape == (16, 20, 5 if options.get("spatial") else 3)
 
 
+@pytest.mark.parametrize("reduce", [2, 3, 7])
+def test_no_label_is_left_out_where_no_pixel_takes_a_block(reduce: int) -> None:
+    """Of noise, many a block's mean is nearest to none of the pixels around it."""
+    image = np.random.default_rng(0).integers(0, 256, (30, 44, 3)).astype(np.uint8)
+    labels, _ = segment(image, spatial=9.0, reduce=reduce, steps=1)
+    sizes = np.bincount(labels.ravel())
+    assert (np.diff(sizes) <= 0).all() and sizes.min() > 0
+
+
 def photograph(height: int, width: int) -> np.ndarray:
     """Smooth patches with noise, uint8 (H, W, 3)."""
     generator = np.random.default_rng(0)

@@ -97,6 +97,8 @@ def segment(
         labels = connected_components(labels)
         if min_region:
             labels = merge_small(labels, modes[..., :3], min_region)
+    # Blocks that no pixel took are in no segment.
+    if spatial or connected or min_region:
         labels = _largest_first(labels)
     return labels, modes
 
@@ -175,7 +177,7 @@ def _linked(places: NDArray[np.float64], reach: float) -> NDArray[np.intp]:
 
 
 def _largest_first(groups: NDArray[np.integer], weights: NDArray[np.float64] | None = None) -> NDArray[np.int32]:
-    """Number groups 0 … K − 1 again, the heaviest first, of equals the one that was first before."""
+    """Number groups 0 … K − 1 again, the heaviest first, of equals the one that was first before; empty ones get none."""
     order = np.argsort(-np.bincount(groups.ravel(), weights), kind="stable")
     number = np.empty(len(order), np.int32)
     number[order] = np.arange(len(order))
