@@ -99,3 +99,9 @@ def test_outlines_lie_between_different_labels(labels: np.ndarray) -> None:
     for row, column in np.ndindex(labels.shape):
         others = [labels[at] for at in ((row, column + 1), (row + 1, column)) if np.all(np.less(at, labels.shape))]
         assert found[row, column] == any(other != labels[row, column] for other in others)
+
+
+@pytest.mark.parametrize("labels", [np.array([[1, 1 + 2**32]]), np.array([[0, 2**32 - 1]], np.uint32)])
+def test_labels_that_would_wrap_to_others_are_refused(labels: np.ndarray) -> None:
+    with pytest.raises(DataError, match="32 bits"):
+        connected_components(labels)

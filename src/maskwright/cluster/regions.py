@@ -29,7 +29,7 @@ def connected_components(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, 
     """Return the number of each pixel's connected piece of equal labels, 0 … R − 1 in the order of their first pixels.
 
     Args:
-        labels: of any range; first pixels are first in raster order, row by row.
+        labels: any that fit int32; first pixels are first in raster order, row by row.
     """
     return _components(_label_map(labels))
 
@@ -83,6 +83,9 @@ def outlines(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 def _label_map(labels: NDArray[Any]) -> NDArray[np.int32]:
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
         raise DataError(f"labels are {labels.dtype} of shape {labels.shape}; expected integers (H, W), H and W ≥ 1")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if max(highest, -lowest - 1) > np.iinfo(np.int32).max:
+        raise DataError(f"labels range from {lowest} to {highest}; expected numbers of 32 bits, signed")
     return np.ascontiguousarray(labels, np.int32)
 
 
