@@ -309,7 +309,7 @@ def cluster(
         method=method,
         commands=[_command_line()],
     )
-    print(f"{len(written)} label maps in {out}\nreport: {out / PAGE}")
+    print(f"{len(written)} label map{'s' * (len(written) != 1)} in {out}\nreport: {out / PAGE}")
 
 
 def evaluate(

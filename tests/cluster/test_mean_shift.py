@@ -50,6 +50,25 @@ def test_no_step_of_the_fast_method_errs_by_more_than_the_tolerance(
     assert farthest(found, expected) <= tolerance
 
 
+@pytest.mark.parametrize("apart", [2.0, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_light_points_between_crowds_keep_the_tolerance(apart: float, dimensions: int) -> None:
+    """There a step parts what lies close together: whatever displaces points before it counts many times."""
+    generator = np.random.default_rng(0)
+    light = np.zeros((4000, dimensions))
+    light[:, 0] = generator.uniform(-0.2, 0.2, 4000)
+    crowds = np.zeros((200, dimensions))
+    crowds[:, 0] = np.where(np.arange(200) < 100, apart, -apart)
+    points = np.concatenate((light, crowds + generator.normal(scale=0.05, size=crowds.shape)))
+    weights = np.repeat((1e-6, 1.0), (4000, 200))
+    expected = mean_shift(points, bandwidth=1.0, steps=1, weights=weights, method="naive")
+    found = mean_shift(points, bandwidth=1.0, steps=1, weights=weights, method="fast", tolerance=0.02)
+    assert farthest(found, expected) <= 0.02
+    twice = mean_shift(found, bandwidth=1.0, steps=1, weights=weights, method="fast", tolerance=0.02)
+    again = mean_shift(found, bandwidth=1.0, steps=1, weights=weights, method="naive")
+    assert farthest(twice, again) <= 0.02
+
+
 def test_points_of_which_the_lattice_is_not_sure_are_computed_by_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     points, lattice_means = clusters(11, 6000, 3), gaussian_lattice.lattice_means
     seen = []
@@ -172,6 +191,8 @@ def test_the_sums_for_gpus_are_the_definition() -> None:
         (np.zeros((5, 2)), {"bandwidth": float("nan")}, ConfigError, "bandwidth"),
         (np.arange(5.0)[:, None], {"bandwidth": 5e-324}, ConfigError, "next to nothing"),
         (np.zeros((5, 2)), {"bandwidth": -1.0}, ConfigError, "bandwidth"),
+        (np.zeros((5, 2)), {"bandwidth": "2"}, ConfigError, "bandwidth"),
+        (np.zeros((5, 2)), {"weights": np.array([1e-300, 1, 1, 1, 1e300])}, DataError, "range"),
         (np.zeros((5, 2)), {"steps": -1}, ConfigError, "steps"),
         (np.zeros((5, 2)), {"steps": 1.5}, ConfigError, "steps"),
         (np.zeros((5, 2)), {"tolerance": 0.0}, ConfigError, "tolerance"),

@@ -73,7 +73,7 @@ def test_segments_are_those_of_the_definition() -> None:
 @pytest.mark.parametrize("spatial", [0.0, 5.0])
 def test_modes_that_chains_link_are_one_segment(spatial: float) -> None:
     image = photograph(20, 24)
-    labels, modes = segment(image, bandwidth=4, spatial=spatial, merge="modes", reduce=1, steps=4)
+    labels, modes = segment(image, bandwidth=4, spatial=spatial, merge="modes", reduce=1 if spatial else None, steps=4)
     scaled = modes.reshape(480, -1).copy()
     if spatial:
         scaled[:, 3:] *= 4 / spatial
@@ -97,7 +97,7 @@ def test_blocks_keep_edges_where_the_colours_have_them(turned: bool) -> None:
     left = np.broadcast_to(np.arange(50) < 23, (61, 50))
     if turned:
         left = left.T
-    labels, modes = segment(np.where(left[..., None], 200, 30).astype(np.uint8), bandwidth=5, spatial=40, reduce=7)
+    labels, modes = segment(np.where(left, 200, 30).astype(np.uint8), bandwidth=5, spatial=40, reduce=7)
     assert np.array_equal(labels == labels[0, 0], left) and labels.max() == 1
     assert modes.shape == (*left.shape, 5)
 
@@ -144,6 +144,8 @@ def test_distinct_colours_give_the_picture_back() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"spatial": -1}, ConfigError, "spatial"),
         (np.zeros((4, 4, 3), np.uint8), {"spatial": float("nan")}, ConfigError, "spatial"),
         (np.zeros((4, 4, 3), np.uint8), {"reduce": 0}, ConfigError, "reduce"),
+        (np.zeros((4, 4, 3), np.uint8), {"reduce": 2}, ConfigError, "without spatial"),
+        (np.zeros((4, 4, 3), np.uint8), {"spatial": "3"}, ConfigError, "spatial"),
         (np.zeros((4, 4, 3), np.uint8), {"merge": "both"}, ConfigError, "round or modes"),
         (np.zeros((4, 4, 3), np.uint8), {"min_region": -1}, ConfigError, "min_region"),
         (np.zeros((4, 4, 3), np.uint8), {"bandwidth": 0}, ConfigError, "bandwidth"),

@@ -114,6 +114,19 @@ def test_the_lattice_errs_by_no_more_than_it_says(dimensions: int, seed: int) ->
     assert np.median(error) < 5e-3
 
 
+def test_a_heavy_point_counts_among_very_many_light_ones() -> None:
+    points = np.random.default_rng(0).uniform(0, 0.3, (400_000, 3))
+    points[0] = 0.3
+    weights = np.full(len(points), 1e-7)
+    weights[0] = 1
+    means, error = lattice.lattice_means(points, weights)
+    chosen = np.arange(0, len(points), 4001)
+    squares = ((points[chosen, None] - points) ** 2).sum(2)
+    pull = weights * np.exp(-squares / 2)
+    expected = pull @ points / pull.sum(1, keepdims=True)
+    assert (np.sqrt(((means[chosen] - expected) ** 2).sum(1)) <= error[chosen]).all()
+
+
 def test_the_kernel_of_the_lattice_errs_on_one_axis_as_the_module_says() -> None:
     """Over places in a cell and distances up to nine standard deviations, of the product of splines and taps."""
     taps, errors = lattice._kernel().astype(np.float64), []

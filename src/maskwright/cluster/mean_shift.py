@@ -9,11 +9,12 @@ Three methods:
 
 - `naive`: the definition in float64, N² pairs a step. The oracle of the others.
 - `exact`: the same sums in float64 over tiles of near points. Equal points have equal modes, so they are merged once and
-  for all, with the sum of their weights; pairs are left out, and points merged that all but meet, where that changes no
-  mean by more than rounding does (`ROUNDING` bandwidths).
-- `fast`: no point is moved by more than `tolerance` off its place in any one step. Part of that is spent on merging, part
-  on sums by a lattice (`ops.gaussian_lattice`), whose points with a larger error are computed by pairs; as soon as
-  few points are left, or where there are more than three dimensions, all sums are over pairs, in float32.
+  for all, with the sum of their weights; pairs are left out, and moved points merged that all but meet, where that moves no
+  point by more than rounding does (`ROUNDING` bandwidths).
+- `fast`: in no step is a point moved to a place farther than `tolerance` from where the definition moves it, given where
+  all points are. Part of that is spent on merging points that have moved, part on sums by a lattice
+  (`ops.gaussian_lattice`), whose points with a larger error are computed by pairs; as soon as few points are left, or
+  where there are more than three dimensions, all sums are over pairs, in float32.
 
 An error of one step grows or shrinks in the next as points part or meet: points on the watershed between two modes may
 fall to either side.
@@ -63,6 +64,9 @@ MOST_CELLS = 1 << 26
 
 FLOAT32 = 1e-6
 """Error of a mean in float32, as a share of the longest side of the box around the points."""
+
+MOST_WEIGHTS = 1e200
+"""Ratio of the largest to the smallest weight that float64 holds the sums of."""
 
 WEIGHTS_RANGE = 1e12
 """Ratio of the largest to the smallest weight up to which float32 holds the sums."""
@@ -144,11 +148,11 @@ def _checked(
     tolerance: float | None,
     method: str,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if not 0 < bandwidth < np.inf:
+    if not isinstance(bandwidth, float | int | np.number) or not 0 < bandwidth < np.inf:
         raise ConfigError(f"bandwidth must be a finite number > 0, in units of the points; got {bandwidth!r}")
     if not isinstance(steps, int | np.integer) or steps < 0:
         raise ConfigError(f"steps must be a whole number ≥ 0, got {steps!r}")
-    if tolerance is not None and not 0 < tolerance < np.inf:
+    if tolerance is not None and (not isinstance(tolerance, float | int | np.number) or not 0 < tolerance < np.inf):
         raise ConfigError(f"tolerance must be a finite number > 0, in units of the points; got {tolerance!r}")
     if method not in get_args(Method):
         raise ConfigError(f"method {method!r} is unknown; expected one of {', '.join(get_args(Method))}")
@@ -178,6 +182,10 @@ def _checked(
     masses: NDArray[np.float64] = given.astype(np.float64)
     if not (np.isfinite(masses) & (masses > 0)).all():
         raise DataError("some weights are not finite or not > 0; leave out those points")
+    if masses.min() < masses.max() / MOST_WEIGHTS:
+        raise DataError(
+            f"weights range from {masses.min():g} to {masses.max():g}; leave out points of next to no weight"
+        )
     return places, masses
 
 
@@ -201,22 +209,33 @@ def _merging(
 ) -> NDArray[np.float64]:
     """Move all points, in bandwidths, those that are together as one; no step errs by more than `tolerance`, but for
     rounding."""
-    dimensions, reach = points.shape[1], MERGING * tolerance
-    weights = weights / weights.max()
     owner = np.arange(len(points))
+    points, weights, owner = _merged(points, weights / weights.max(), owner, 0.0)
     for _ in range(steps):
-        order = spatial_order(points, reach / sqrt(dimensions))
-        points, weights = points[order], weights[order]
-        count, group = merge_runs(points, weights, reach)
-        place = np.empty_like(order)
-        place[order] = group
-        owner = place[owner]
-        points, weights = points[:count], weights[:count]
         if exact:
             points = _by_pairs(points, weights, LEAVING_OUT * tolerance, dtype=np.float64)
         else:
             points = _fast_step(points, weights, tolerance)
+        # After the step: merging before it would displace what the step may enlarge.
+        points, weights, owner = _merged(points, weights, owner, MERGING / 2 * tolerance)
     return points[owner]
+
+
+def _merged(
+    points: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64], reach: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Merge points within `reach` of one of them, so that none moves by more than twice that; 0 merges equal ones.
+
+    Returns:
+        The points in an order in which neighbours are close, their weights, and of all points that there ever were the one
+        that they are now.
+    """
+    order = spatial_order(points, reach / sqrt(points.shape[1]))
+    points, weights = points[order], weights[order]
+    count, group = merge_runs(points, weights, reach)
+    place = np.empty_like(order)
+    place[order] = group
+    return points[:count], weights[:count], place[owner]
 
 
 def _fast_step(points: NDArray[np.float64], weights: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:

@@ -30,8 +30,8 @@ BLOCKS = 20_000
 Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]
 """What mean shift moves: places, weights, and for every pixel, row by row, the place that is its own."""
 
-LINKED_TOGETHER = 2000
-"""Modes whose neighbours are looked for at a time, which bounds the memory for those."""
+NEIGHBOURS_TOGETHER = 10_000_000
+"""Pairs of near modes that are held in memory at a time: half a gigabyte."""
 
 
 def segment(
@@ -74,10 +74,14 @@ def segment(
         DataError: not such an image.
     """
     colours = _rgb(image)
-    if not 0 <= spatial < np.inf:
+    if not isinstance(spatial, float | int | np.number) or not 0 <= spatial < np.inf:
         raise ConfigError(f"spatial must be a finite number of pixels ≥ 0, got {spatial!r}")
     if reduce is not None and (not isinstance(reduce, int | np.integer) or reduce < 1):
         raise ConfigError(f"reduce must be a whole number of pixels ≥ 1, got {reduce!r}")
+    if reduce is not None and not spatial:
+        raise ConfigError(
+            "reduce is given without spatial; blocks are moved only where positions count, so leave it out"
+        )
     if merge is not None and merge not in get_args(Merge):
         raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
     if not isinstance(min_region, int | np.integer) or min_region < 0:
@@ -167,10 +171,12 @@ def _linked(places: NDArray[np.float64], reach: float) -> NDArray[np.intp]:
     """Return the group of each place: those that a chain of steps shorter than `reach` links are one."""
     tree = cKDTree(places)
     groups: NDArray[np.intp] = np.arange(len(places))
-    for first in range(0, len(places), LINKED_TOGETHER):
-        some = cKDTree(places[first : first + LINKED_TOGETHER])
-        near = some.sparse_distance_matrix(tree, np.nextafter(reach, 0), output_type="ndarray")
-        ends = groups[near["i"] + first], groups[near["j"]]
+    reach = np.nextafter(reach, 0)
+    # As many places at a time as have so many neighbours, which bounds the memory for those.
+    part = np.cumsum(tree.query_ball_point(places, reach, return_length=True)) // NEIGHBOURS_TOGETHER
+    for some in np.split(np.arange(len(places)), np.flatnonzero(np.diff(part)) + 1):
+        near = cKDTree(places[some]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+        ends = groups[near["i"] + some[0]], groups[near["j"]]
         links = coo_array((np.ones(len(near), bool), ends), shape=(len(places), len(places)))
         groups = linked_groups(links, directed=False)[1][groups]
     return groups

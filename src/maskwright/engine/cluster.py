@@ -184,7 +184,7 @@ def _require_labels(path: Path, labels: NDArray[np.int32]) -> None:
     if labels.max() >= MAX_LABELS:
         raise DataError(
             f"{path}: has {labels.max() + 1} segments; a label picture holds {MAX_LABELS}. Join small ones "
-            "(`--min_region 20`), or take a larger `--bandwidth`"
+            "(`--min-region 20`), or take a larger `--bandwidth`"
         )
 
 

@@ -62,8 +62,8 @@ BLOCK = 512
 """Columns that are convolved along the first axis together."""
 
 
-ROUNDING = 4e-6
-"""Error of sums in float32, as a share of the longest side of the box around the points."""
+ROUNDING = 1e-5
+"""Error of convolving and reading in float32, as a share of the longest side of the box around the points."""
 
 
 def lattice_cells(points: Float64[np.ndarray, "n 3"]) -> float:
@@ -82,7 +82,7 @@ def lattice_means(
     # The longest axis first: its planes are what threads share.
     axes = np.argsort(lowest - highest, kind="stable")
     shape = _shape(lowest, highest)[axes].astype(np.int64)
-    lattice = np.zeros((shape[0], shape[1], shape[2] * CHANNELS), np.float32)
+    lattice = np.empty((shape[0], shape[1], shape[2] * CHANNELS), np.float32)
     means, error = np.empty_like(points), np.empty(len(points))
     bound = np.array(
         (
@@ -178,11 +178,11 @@ def _locate(points, weights, order, axes, lowest, centre):
 
 @njit(parallel=True, **KERNEL)
 def _spread(lattice, starts, cells, splines, values):
-    """Add every point's values to its cells: each plane gathers what the points near it give, in their order."""
+    """Write the sums of every point's values to its cells: each plane gathers what points near it give, in their order."""
     planes, rows, columns = lattice.shape
     for p in prange(planes):
-        plane = lattice[p].reshape(rows * columns)
-        given = np.empty(RUN, np.float32)
+        # In float64: a cell may get a share of millions of points.
+        plane, given = np.zeros(rows * columns), np.empty(RUN)
         for first in range(max(0, p - TAPS + 1), p + 1):
             for k in range(starts[first], starts[first + 1]):
                 for z in range(TAPS):
@@ -193,6 +193,7 @@ def _spread(lattice, starts, cells, splines, values):
                     share, at = splines[k, 1, y], np.uint64((cells[k, 1] + y) * columns + cells[k, 2] * CHANNELS)
                     for j in indices(RUN):
                         store(plane, at + j, plane[at + j] + share * load(given, j))
+        lattice[p] = plane.reshape(rows, columns)
 
 
 @njit(parallel=True, **KERNEL)
