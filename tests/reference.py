@@ -145,6 +145,27 @@ def joined_regions(components: NDArray[np.int32], colours: Array, smallest: int)
         regions = _numbered(np.where(regions == region, joined, regions))
 
 
+def fused_regions(components: NDArray[np.int32], colours: Array, distance: float) -> NDArray[np.int32]:
+    """Join the two neighbours of the nearest mean colours, of equally near ones those with the first pixels, as long as
+    they are nearer than `distance`. Regions are numbered by first pixels."""
+    regions = _numbered(components)
+    while True:
+        sides = np.concatenate(
+            (
+                np.stack((regions[:, :-1].ravel(), regions[:, 1:].ravel()), 1),
+                np.stack((regions[:-1].ravel(), regions[1:].ravel()), 1),
+            )
+        )
+        pairs = {(int(min(one, other)), int(max(one, other))) for one, other in sides if one != other}
+        means = [colours[regions == one].mean(0) for one in range(regions.max() + 1)]
+        near = [(((means[one] - means[other]) ** 2).sum(), one, other) for one, other in pairs]
+        near = [entry for entry in near if entry[0] < distance**2]
+        if not near:
+            return regions
+        _, one, other = min(near)
+        regions = _numbered(np.where(regions == other, one, regions))
+
+
 def _numbered(regions: NDArray[np.int32]) -> NDArray[np.int32]:
     _, first, index = np.unique(regions, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[index].reshape(regions.shape).astype(np.int32)

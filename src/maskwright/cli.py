@@ -270,6 +270,7 @@ def cluster(
     merge: Literal["round", "modes"] | None = None,
     connected: bool = False,
     min_region: int = 0,
+    fuse: float = 0.0,
     tolerance: float | None = None,
     method: Literal["auto", "naive", "exact", "fast"] = "auto",
 ) -> None:
@@ -290,6 +291,7 @@ def cluster(
             (those linked by steps shorter than the bandwidth, the default with positions).
         connected: pieces that do not touch are segments of their own.
         min_region: segments of fewer pixels join the neighbour of the nearest colour; implies --connected.
+        fuse: then neighbours whose colours differ by less than so many CIELAB units become one; implies --connected.
         tolerance: what the method fast may be off in one step, CIELAB units.
         method: exact (sums over all pairs), fast (within the tolerance), naive (the definition, slow); auto chooses.
     """
@@ -305,6 +307,7 @@ def cluster(
         merge=merge,
         connected=connected,
         min_region=min_region,
+        fuse=fuse,
         tolerance=tolerance,
         method=method,
         commands=[_command_line()],

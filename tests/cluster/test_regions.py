@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskwright.cluster.regions import connected_components, merge_small, outlines
+from maskwright.cluster.regions import connected_components, merge_near, merge_small, outlines
 from maskwright.errors import ConfigError, DataError
-from reference import joined_regions
+from reference import fused_regions, joined_regions
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -47,11 +47,32 @@ def test_small_regions_join_as_in_the_slow_version(labels: np.ndarray, smallest:
     np.testing.assert_array_equal(merge_small(found, colours, smallest), found)
 
 
+@settings(deadline=None)
+@given(maps(4), st.floats(0, 3), st.data())
+def test_near_regions_join_as_in_the_slow_version(labels: np.ndarray, distance: float, data: st.DataObject) -> None:
+    colours = data.draw(arrays(np.float64, (*labels.shape, 2), elements=st.integers(0, 2).map(float)))
+    components = connected_components(labels)
+    found = merge_near(components, colours, distance)
+    np.testing.assert_array_equal(found, fused_regions(components, colours, distance))
+    np.testing.assert_array_equal(merge_near(found, colours, distance), found)
+
+
+def test_a_gradient_is_not_joined_from_end_to_end() -> None:
+    labels = np.arange(8, dtype=np.int32)[None]
+    colours = np.array([0, 1, 2.1, 3.3, 50, 51, 52.1, 53.3])[None, :, None]
+    np.testing.assert_array_equal(merge_near(labels, colours, 1.5), [[0, 0, 1, 1, 2, 2, 3, 3]])
+    np.testing.assert_array_equal(merge_near(labels, colours, 30), [[0, 0, 0, 0, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(merge_near(labels, colours, np.inf), np.zeros((1, 8)))
+    with pytest.raises(ConfigError, match="distance"):
+        merge_near(labels, colours, -1)
+
+
 def test_a_large_noisy_map_joins_as_in_the_slow_version() -> None:
     generator = np.random.default_rng(0)
     components = connected_components(generator.integers(0, 5, (24, 30)).astype(np.int32))
     colours = generator.normal(size=(24, 30, 3))
     np.testing.assert_array_equal(merge_small(components, colours, 12), joined_regions(components, colours, 12))
+    np.testing.assert_array_equal(merge_near(components, colours, 0.9), fused_regions(components, colours, 0.9))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -92,6 +92,13 @@ def test_positions_part_equal_colours_that_lie_far_apart() -> None:
         assert np.abs(modes[20, 15, 3:] - (19.5, 14.5)).max() < 2
 
 
+def test_near_colours_are_fused_where_they_touch(picture: np.ndarray) -> None:
+    pieces, _ = segment(picture, steps=5, connected=True)
+    fused, _ = segment(picture, steps=5, fuse=20)
+    # The dot is a darker grey on grey; the squares are far from it and from each other.
+    assert pieces.max() == 4 and fused.max() == 3 and fused[14, 15] == fused[0, 0] == 0
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_blocks_keep_edges_where_the_colours_have_them(turned: bool) -> None:
     left = np.broadcast_to(np.arange(50) < 23, (61, 50))
@@ -148,6 +155,7 @@ def test_distinct_colours_give_the_picture_back() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"spatial": "3"}, ConfigError, "spatial"),
         (np.zeros((4, 4, 3), np.uint8), {"merge": "both"}, ConfigError, "round or modes"),
         (np.zeros((4, 4, 3), np.uint8), {"min_region": -1}, ConfigError, "min_region"),
+        (np.zeros((4, 4, 3), np.uint8), {"fuse": -1}, ConfigError, "fuse"),
         (np.zeros((4, 4, 3), np.uint8), {"bandwidth": 0}, ConfigError, "bandwidth"),
         (np.zeros((4, 4, 3), np.uint8), {"bandwidth": 0, "spatial": 2}, ConfigError, "bandwidth"),
     ],

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from .mean_shift import mean_shift
-from .regions import connected_components, merge_small, outlines
+from .regions import connected_components, merge_near, merge_small, outlines
 from .segment import segment
 
 if TYPE_CHECKING:
     from .estimator import MeanShift as MeanShift
 
 # MeanShift is left out: `from maskwright.cluster import *` must work without scikit-learn.
-__all__ = ["connected_components", "mean_shift", "merge_small", "outlines", "segment"]
+__all__ = ["connected_components", "mean_shift", "merge_near", "merge_small", "outlines", "segment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,13 +3,15 @@
 Small regions are joined as by the last step of EDISON (Comaniciu & Meer 2002, "Mean shift: a robust approach toward
 feature space analysis"): each joins the neighbour of the nearest colour. Departs from it in: the smallest region of all
 goes first and means follow at once, where EDISON goes over the picture in rounds, in raster order; so the result does not
-depend on where in the picture a region lies, but for exact ties. Regions that are large enough are never joined because
-their colours are near: which modes are one segment was decided before. Distances are Euclidean, without EDISON's own
+depend on where in the picture a region lies, but for exact ties. Distances are Euclidean, without EDISON's own
 weighting of lightness and without edge strengths.
 
 A region's neighbours are listed one entry for each side of a pixel on its border, and only while it is small. A joined
 region strings its parts' lists together. Whoever joins is the smallest, so the region around any one entry at least
 doubles whenever the entry is read: the cost is of the order of pixels · log(smallest).
+
+Neighbours of near colours are joined as by EDISON's fusion, which takes the transitive closure of all near pairs; here the
+nearest pair goes first and means follow, so that a gradient is not joined from end to end.
 """
 
 # mypy: allow-untyped-decorators
@@ -56,19 +58,36 @@ def merge_small(
     """
     if smallest < 0:
         raise ConfigError(f"smallest must be a number of pixels ≥ 0, got {smallest!r}")
-    components = _label_map(components)
-    if colours.ndim != 3 or colours.shape[:2] != components.shape:
-        raise DataError(f"colours have shape {colours.shape}; expected {(*components.shape, 'D')}, as the components")
-    if components.min() < 0 or components.max() >= components.size:
-        raise DataError(
-            f"components are numbered {components.min()} to {components.max()}; expected 0 … R − 1, as "
-            "connected_components does"
-        )
-    sizes, sums = _sizes_and_sums(components, colours)
-    if not np.isfinite(sums).all():
-        raise DataError("some colours are not finite; expected finite numbers")
+    components, sizes, sums = _measured(components, colours)
     starts, borders = _border_lists(components, sizes, smallest)
     joined = _join(sizes, sums, starts, borders, smallest)
+    return _components(joined[components])
+
+
+def merge_near(
+    components: Int32[np.ndarray, "h w"], colours: Float[np.ndarray, "h w d"], distance: float
+) -> Int32[np.ndarray, "h w"]:
+    """Join neighbours whose mean colours are nearer than `distance`, the nearest first, until there are none.
+
+    Means follow at once; of equally near pairs the one with the first pixel is first.
+
+    Args:
+        components: regions as `connected_components` numbers them.
+        colours: of the pixels, D channels, finite.
+        distance: in the units of the colours; 0 joins nothing.
+
+    Returns:
+        The regions, numbered 0 … R − 1 in the order of their first pixels.
+
+    Raises:
+        ConfigError: distance < 0 or nan.
+        DataError: as `merge_small`.
+    """
+    if not distance >= 0:
+        raise ConfigError(f"distance must be ≥ 0, in units of the colours; got {distance!r}")
+    components, sizes, sums = _measured(components, colours)
+    starts, borders = _border_lists(components, sizes, components.size + 1)
+    joined = _join_near(sizes, sums, starts, borders, float(distance))
     return _components(joined[components])
 
 
@@ -87,6 +106,24 @@ def _label_map(labels: NDArray[Any]) -> NDArray[np.int32]:
     if max(highest, -lowest - 1) > np.iinfo(np.int32).max:
         raise DataError(f"labels range from {lowest} to {highest}; expected numbers of 32 bits, signed")
     return np.ascontiguousarray(labels, np.int32)
+
+
+def _measured(
+    components: NDArray[Any], colours: NDArray[np.floating]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Return the regions, checked, their sizes, and the sums of their colours."""
+    components = _label_map(components)
+    if colours.ndim != 3 or colours.shape[:2] != components.shape:
+        raise DataError(f"colours have shape {colours.shape}; expected {(*components.shape, 'D')}, as the components")
+    if components.min() < 0 or components.max() >= components.size:
+        raise DataError(
+            f"components are numbered {components.min()} to {components.max()}; expected 0 … R − 1, as "
+            "connected_components does"
+        )
+    sizes, sums = _sizes_and_sums(components, colours)
+    if not np.isfinite(sums).all():
+        raise DataError("some colours are not finite; expected finite numbers")
+    return components, sizes, sums
 
 
 @njit(cache=True, nogil=True)
@@ -245,3 +282,77 @@ def _nearest(
         part = following[part]
         if part == region:
             return best
+
+
+@njit(cache=True, nogil=True)
+def _join_near(
+    sizes: NDArray[np.int32],
+    sums: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    borders: NDArray[np.int32],
+    distance: float,
+) -> NDArray[np.int32]:
+    """Return the region that each region has become part of; `sizes`, `sums` and `borders` are used up."""
+    regions = len(sizes)
+    parents = np.arange(regions).astype(np.int32)
+    following, common, age = parents.copy(), np.zeros(regions, np.int32), np.zeros(regions, np.int64)
+    # Squared distance, the pair, and how often each had been joined when that was its distance.
+    queue = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
+    queue.pop()
+    for region in range(regions):
+        _add_pairs(queue, region, parents, following, sizes, sums, starts, borders, common, age, distance)
+    while len(queue) > 0:
+        _, first, second, age_of_first, age_of_second = heapq.heappop(queue)
+        if parents[first] != first or parents[second] != second:
+            continue
+        if age[first] != age_of_first or age[second] != age_of_second:
+            continue
+        parents[second] = first
+        sizes[first] += sizes[second]
+        sums[first] += sums[second]
+        following[first], following[second] = following[second], following[first]
+        age[first] += 1
+        _add_pairs(queue, first, parents, following, sizes, sums, starts, borders, common, age, distance)
+    for region in range(regions):
+        parents[region] = _root(parents, region)
+    return parents
+
+
+@njit(cache=True, nogil=True)
+def _add_pairs(
+    queue: list[Any],
+    region: int,
+    parents: NDArray[np.int32],
+    following: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    sums: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    borders: NDArray[np.int32],
+    common: NDArray[np.int32],
+    age: NDArray[np.int64],
+    distance: float,
+) -> None:
+    """Put a region and each neighbour nearer than `distance` into the queue. `common` comes and goes as zeros."""
+    part = region
+    while True:
+        for entry in range(starts[part], starts[part + 1]):
+            other = _root(parents, borders[entry])
+            borders[entry] = other
+            if other == region or common[other]:
+                continue
+            common[other] = 1
+            square = 0.0
+            for channel in range(sums.shape[1]):
+                square += (sums[region, channel] / sizes[region] - sums[other, channel] / sizes[other]) ** 2
+            if square < distance * distance:
+                first, second = np.int64(min(region, other)), np.int64(max(region, other))
+                heapq.heappush(queue, (square, first, second, age[first], age[second]))
+        part = following[part]
+        if part == region:
+            break
+    while True:
+        for entry in range(starts[part], starts[part + 1]):
+            common[borders[entry]] = 0
+        part = following[part]
+        if part == region:
+            return

@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from ..ops.threads import kernel_threads
 from .colour import colours_in_unit_range, distinct_colours, lab_of_rgb
 from .mean_shift import STEPS, Method, mean_shift
-from .regions import connected_components, merge_small
+from .regions import connected_components, merge_near, merge_small
 
 Merge: TypeAlias = Literal["round", "modes"]
 
@@ -44,6 +44,7 @@ def segment(
     merge: Merge | None = None,
     connected: bool = False,
     min_region: int = 0,
+    fuse: float = 0.0,
     tolerance: float | None = None,
     method: Method = "auto",
 ) -> tuple[Int32[np.ndarray, "h w"], Float64[np.ndarray, "h w d"]]:
@@ -63,6 +64,8 @@ def segment(
         connected: pieces that do not touch are segments of their own.
         min_region: segments of fewer pixels join the neighbour whose modes have the nearest mean colour, see `merge_small`;
             > 0 implies `connected`.
+        fuse: then neighbours whose modes have mean colours nearer than so many CIELAB units become one, the nearest first,
+            see `merge_near`; > 0 implies `connected`.
         tolerance: what `fast` may be off in one step, CIELAB units.
         method: see `mean_shift`.
 
@@ -86,6 +89,8 @@ def segment(
         raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
     if not isinstance(min_region, int | np.integer) or min_region < 0:
         raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
+    if not isinstance(fuse, float | int | np.number) or not 0 <= fuse < np.inf:
+        raise ConfigError(f"fuse must be a finite distance of colours ≥ 0, got {fuse!r}")
     height, width = colours.shape[:2]
     if spatial:
         points, weights, index = _blocks(colours, bandwidth / spatial, reduce or _reduction(height, width, spatial))
@@ -97,12 +102,14 @@ def segment(
         modes[:, 3:] *= spatial / bandwidth
     labels = np.take(labels, index).reshape(height, width)
     modes = np.take(modes, index, axis=0).reshape(height, width, -1)
-    if connected or min_region:
+    if connected or min_region or fuse:
         labels = connected_components(labels)
         if min_region:
             labels = merge_small(labels, modes[..., :3], min_region)
+        if fuse:
+            labels = merge_near(labels, modes[..., :3], fuse)
     # Blocks that no pixel took are in no segment.
-    if spatial or connected or min_region:
+    if spatial or connected or min_region or fuse:
         labels = _largest_first(labels)
     return labels, modes
 

@@ -66,6 +66,7 @@ def cluster_folder(
     merge: Merge | None = None,
     connected: bool = False,
     min_region: int = 0,
+    fuse: float = 0.0,
     tolerance: float | None = None,
     method: Method = "auto",
     commands: Sequence[str] = (),
@@ -79,7 +80,7 @@ def cluster_folder(
     Args:
         images: a folder, or one file.
         out: folder of the results, created if need be.
-        bandwidth, steps, spatial, reduce, merge, connected, min_region, tolerance, method: see `segment`.
+        bandwidth, steps, spatial, reduce, merge, connected, min_region, fuse, tolerance, method: see `segment`.
         commands: command lines that the page shows.
 
     Returns:
@@ -107,6 +108,7 @@ def cluster_folder(
             merge=merge,
             connected=connected,
             min_region=min_region,
+            fuse=fuse,
             tolerance=tolerance,
             method=method,
         )[0]
@@ -118,8 +120,9 @@ def cluster_folder(
         "spatial": str(float(spatial)),
         "reduce": reduce,
         "merge": merge or ("modes" if spatial else "round"),
-        "connected": bool(connected or min_region),
+        "connected": bool(connected or min_region or fuse),
         "min_region": min_region,
+        "fuse": str(float(fuse)),
         "tolerance": None if tolerance is None else str(tolerance),
         "method": method,
     }
