@@ -5,8 +5,8 @@
 
 BSDS500 holds images/{train,val}/*.jpg and groundTruth/{train,val}/*.mat, each .mat with the segmentations of several people.
 Every image is segmented with every setting of the grid, --bandwidths x --spatial x --min-regions x --fuse, modes nearer
-than the bandwidth being one and pieces that do not touch apart. With positions and without, the setting with the best covering on
-train is the chosen one; its scores on val are the claim. ODS, OIS and best over the grid, as in the benchmark's
+than the bandwidth being one and pieces that do not touch apart. With positions and without, the setting with the best
+covering on train is the chosen one; its scores on val are the claim. ODS, OIS and best over the grid, as in the benchmark's
 code, are there to compare with published figures of mean shift (Arbelaez et al. 2011, on the test part, ODS/OIS/best):
 covering .54/.58/.66, PRI .79/.81, VI 1.85/1.64. Intervals are bootstrapped over images. Seconds are medians over images of
 the segmentation alone, on all threads.
