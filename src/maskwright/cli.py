@@ -535,6 +535,10 @@ def _run(name: str, arguments: list[str]) -> None:
         # A switch: jsonargparse's own option for a bool wants a value.
         parser.add_argument("--boundary", action="store_true", help="also score the edges of the masks; takes longer")
         skip.add("boundary")
+    if command is cluster:
+        help_text = "pieces that do not touch are segments of their own"
+        parser.add_argument("--connected", action="store_true", help=help_text)
+        skip.add("connected")
     parser.add_function_arguments(command, as_group=False, as_positional=False, skip=skip)
     try:
         settings = parser.instantiate(parser.parse_args(_expanded(name, arguments)))

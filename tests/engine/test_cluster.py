@@ -97,7 +97,7 @@ def test_too_many_labels_are_named_with_what_to_do(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "MAX_LABELS", 2)
-    with pytest.raises(BatchError, match=r"test_1\.png: has 3 segments; a label picture holds 2\. .*--min_region"):
+    with pytest.raises(BatchError, match=r"test_1\.png: has 3 segments; a label picture holds 2\. .*--min-region"):
         cluster_folder(images, tmp_path / "out", **QUICK)
     assert names_in(tmp_path / "out" / "filled") == ["test_0.png"]
 
@@ -192,6 +192,8 @@ def test_results_of_other_options_are_not_taken_for_finished(images: Path, tmp_p
         (["--spatial", "-1"], "spatial"),
         (["--min-region", "-3"], "min_region"),
         (["--tolerance", "0"], "tolerance"),
+        (["--fuse", "-1"], "fuse"),
+        (["--reduce", "2"], "reduce is given without spatial"),
         (["--method", "quick"], "quick"),
         (["--merge", "all"], "all"),
     ],
@@ -204,6 +206,13 @@ def test_options_out_of_range_are_one_line_and_nothing_is_written(
     error = capsys.readouterr().err
     assert word in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_connected_is_a_switch_and_fused_regions_are_connected(images: Path, tmp_path: Path) -> None:
+    for options in (["--connected"], ["--fuse", "1"]):
+        out = tmp_path / options[0]
+        assert main(["cluster", str(images), "--out", str(out), "--steps", "1", *options]) == 0
+        assert '"connected": true' in (out / "labels" / ".maskwright.json").read_text()
 
 
 def test_folders_that_do_not_serve_are_named(images: Path, tmp_path: Path) -> None:
