@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from maskwright import __version__
-from maskwright.errors import ConfigError, MaskwrightError
+from maskwright.errors import BatchError, ConfigError, MaskwrightError
 
 if TYPE_CHECKING:
     from maskwright.data.pets import Border
@@ -297,21 +297,26 @@ def cluster(
     """
     from maskwright.engine.cluster import PAGE, cluster_folder
 
-    written = cluster_folder(
-        images,
-        out,
-        bandwidth=bandwidth,
-        steps=steps,
-        spatial=spatial,
-        reduce=reduce,
-        merge=merge,
-        connected=connected,
-        min_region=min_region,
-        fuse=fuse,
-        tolerance=tolerance,
-        method=method,
-        commands=[_command_line()],
-    )
+    try:
+        written = cluster_folder(
+            images,
+            out,
+            bandwidth=bandwidth,
+            steps=steps,
+            spatial=spatial,
+            reduce=reduce,
+            merge=merge,
+            connected=connected,
+            min_region=min_region,
+            fuse=fuse,
+            tolerance=tolerance,
+            method=method,
+            commands=[_command_line()],
+        )
+    except BatchError:
+        # The others are done, and the page shows them.
+        print(f"report: {out / PAGE}")
+        raise
     print(f"{len(written)} label map{'s' * (len(written) != 1)} in {out}\nreport: {out / PAGE}")
 
 

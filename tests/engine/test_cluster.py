@@ -108,7 +108,8 @@ def test_one_bad_image_stops_nothing_and_is_named_on_the_page(
     (images / "test_1.png").write_bytes(b"no picture")
     out = tmp_path / "out"
     assert main(["cluster", str(images), "--out", str(out), "--steps", "1"]) == 1
-    assert "2 of 3 images done, 1 failed" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "2 of 3 images done, 1 failed" in shown.err and f"report: {out / 'report.html'}" in shown.out
     assert names_in(out / "labels") == ["test_0.png", "test_2.png"]
     page = (out / "report.html").read_text()
     assert "1 image could not be done: test_1" in page and page.count("<article") == 2
