@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..errors import ConfigError
 from .mean_shift import STEPS, Method, mean_shift
-from .segment import Merge, merged
+from .segment import Merge, labels_of_modes
 
 NEXT_TO_NOTHING = 1e-9
 """Bandwidth relative to the coordinates that keeps all apart but equal points."""
@@ -84,7 +84,7 @@ class MeanShift(ClusterMixin, BaseEstimator):
             tolerance=self.tolerance,
             method=self.method,
         )
-        groups = merged(moved, weights[counted], self.merge, self.bandwidth_)
+        groups = labels_of_modes(moved, weights[counted], self.merge, self.bandwidth_)
         mass = np.bincount(groups, weights[counted])
         sums = [np.bincount(groups, weights[counted] * column) for column in moved.T]
         centres = np.stack(sums, 1) / mass[:, None]

@@ -20,6 +20,7 @@ An error of one step grows or shrinks in the next as points part or meet: points
 fall to either side.
 """
 
+from collections.abc import Callable
 from functools import partial
 from math import sqrt
 from typing import Literal, TypeAlias, get_args, overload
@@ -35,6 +36,9 @@ from ..ops import gaussian_lattice
 from ..ops.gaussian_sums import UNIT, bounds, gaussian_means, merge_runs, spatial_order
 
 Method: TypeAlias = Literal["auto", "naive", "exact", "fast"]
+
+Step: TypeAlias = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""From points, in bandwidths, and their weights to where one step moves them."""
 
 STEPS = 20
 
@@ -134,9 +138,12 @@ def mean_shift(
         return _naive(places, masses, bandwidth, steps)
     if method == "auto":
         method = "exact" if len(places) ** 2 <= EXACT_PAIRS else "fast"
-    exact = method == "exact"
-    allowed = ROUNDING if exact else TOLERANCE if tolerance is None else tolerance / bandwidth
-    return _merging(places / bandwidth, masses, steps, tolerance=allowed, exact=exact) * bandwidth
+    allowed = ROUNDING if method == "exact" else TOLERANCE if tolerance is None else tolerance / bandwidth
+    if method == "exact":
+        step: Step = partial(_by_pairs, tolerance=LEAVING_OUT * allowed, dtype=np.float64)
+    else:
+        step = partial(_fast_step, tolerance=allowed)
+    return _moved(places / bandwidth, masses, steps, step, reach=MERGING / 2 * allowed) * bandwidth
 
 
 def _checked(
@@ -204,24 +211,18 @@ def _naive(
     return points
 
 
-def _merging(
-    points: NDArray[np.float64], weights: NDArray[np.float64], steps: int, *, tolerance: float, exact: bool
+def _moved(
+    points: NDArray[np.float64], weights: NDArray[np.float64], steps: int, step: Step, *, reach: float
 ) -> NDArray[np.float64]:
-    """Move all points, in bandwidths, those that are together as one; no step errs by more than `tolerance`, but for
-    rounding."""
-    owner = np.arange(len(points))
-    points, weights, owner = _merged(points, weights / weights.max(), owner, 0.0)
+    """Return where all points, in bandwidths, are after all steps; those that come within `reach` go on as one."""
+    points, weights, owner = _gathered(points, weights / weights.max(), np.arange(len(points)), 0.0)
     for _ in range(steps):
-        if exact:
-            points = _by_pairs(points, weights, LEAVING_OUT * tolerance, dtype=np.float64)
-        else:
-            points = _fast_step(points, weights, tolerance)
         # After the step: merging before it would displace what the step may enlarge.
-        points, weights, owner = _merged(points, weights, owner, MERGING / 2 * tolerance)
+        points, weights, owner = _gathered(step(points, weights), weights, owner, reach)
     return points[owner]
 
 
-def _merged(
+def _gathered(
     points: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64], reach: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Merge points within `reach` of one of them, so that none moves by more than twice that; 0 merges equal ones.
@@ -238,14 +239,14 @@ def _merged(
     return points[:count], weights[:count], place[owner]
 
 
-def _fast_step(points: NDArray[np.float64], weights: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    by_pairs = partial(_by_pairs, points, weights, LEAVING_OUT * tolerance)
+def _fast_step(points: NDArray[np.float64], weights: NDArray[np.float64], *, tolerance: float) -> NDArray[np.float64]:
     lowest, highest = bounds(points)
     size = float((highest - lowest).max())
-    if size * FLOAT32 > LEAVING_OUT * tolerance or weights.min() * WEIGHTS_RANGE < 1:
-        return by_pairs(dtype=np.float64)
-    by_pairs = partial(by_pairs, dtype=np.float32)
-    if points.shape[1] > 3 or size * gaussian_lattice.ROUNDING > LATTICE / 2 * tolerance:
+    single = size * FLOAT32 <= LEAVING_OUT * tolerance and weights.min() * WEIGHTS_RANGE >= 1
+    by_pairs = partial(
+        _by_pairs, points, weights, tolerance=LEAVING_OUT * tolerance, dtype=np.float32 if single else np.float64
+    )
+    if not single or points.shape[1] > 3 or size * gaussian_lattice.ROUNDING > LATTICE / 2 * tolerance:
         return by_pairs()
     padded = points if points.shape[1] == 3 else np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
     cells = gaussian_lattice.lattice_cells(padded)
@@ -255,17 +256,17 @@ def _fast_step(points: NDArray[np.float64], weights: NDArray[np.float64], tolera
     unsure = error > LATTICE * tolerance
     means = means[:, : points.shape[1]]
     if unsure.any():
-        means[unsure] = by_pairs(unsure)
+        means[unsure] = by_pairs(chosen=unsure)
     return means
 
 
 def _by_pairs(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
-    tolerance: float,
-    chosen: NDArray[np.bool_] | slice = slice(None),
     *,
+    tolerance: float,
     dtype: type[np.floating],
+    chosen: NDArray[np.bool_] | slice = slice(None),
 ) -> NDArray[np.float64]:
     """Return the means that the chosen points see; the tolerance is for pairs left out."""
     lowest, highest = bounds(points)

@@ -211,6 +211,31 @@ def _border_lists(
 
 
 @njit(cache=True, nogil=True)
+def _square_between(one: int, other: int, sizes: NDArray[np.int32], sums: NDArray[np.float64]) -> float:
+    """Return the squared distance of the mean colours of two regions."""
+    square = 0.0
+    for channel in range(sums.shape[1]):
+        square += (sums[one, channel] / sizes[one] - sums[other, channel] / sizes[other]) ** 2
+    return square
+
+
+@njit(cache=True, nogil=True)
+def _unite(
+    first: int,
+    second: int,
+    parents: NDArray[np.int32],
+    following: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    sums: NDArray[np.float64],
+) -> None:
+    """Make the second region a part of the first."""
+    parents[second] = first
+    sizes[first] += sizes[second]
+    sums[first] += sums[second]
+    following[first], following[second] = following[second], following[first]
+
+
+@njit(cache=True, nogil=True)
 def _join(
     sizes: NDArray[np.int32],
     sums: NDArray[np.float64],
@@ -234,10 +259,7 @@ def _join(
             continue  # it has become part of another one, or has grown and stands in the queue again
         nearest = _nearest(region, parents, following, sizes, sums, starts, borders, common)
         first, second = min(region, nearest), max(region, nearest)
-        parents[second] = first
-        sizes[first] += sizes[second]
-        sums[first] += sums[second]
-        following[first], following[second] = following[second], following[first]
+        _unite(first, second, parents, following, sizes, sums)
         left -= 1
         if sizes[first] < smallest:
             heapq.heappush(queue, np.int64(sizes[first]) * regions + first)
@@ -273,9 +295,7 @@ def _nearest(
             other = borders[entry]
             if common[other] == 0:
                 continue  # seen before, or the region itself
-            square = 0.0
-            for channel in range(sums.shape[1]):
-                square += (sums[region, channel] / sizes[region] - sums[other, channel] / sizes[other]) ** 2
+            square = _square_between(region, other, sizes, sums)
             if square < best_square or (square == best_square and (common[other], -other) > (best_common, -best)):
                 best, best_square, best_common = other, square, common[other]
             common[other] = 0
@@ -307,10 +327,7 @@ def _join_near(
             continue
         if age[first] != age_of_first or age[second] != age_of_second:
             continue
-        parents[second] = first
-        sizes[first] += sizes[second]
-        sums[first] += sums[second]
-        following[first], following[second] = following[second], following[first]
+        _unite(first, second, parents, following, sizes, sums)
         age[first] += 1
         _add_pairs(queue, first, parents, following, sizes, sums, starts, borders, common, age, distance)
     for region in range(regions):
@@ -341,9 +358,7 @@ def _add_pairs(
             if other == region or common[other]:
                 continue
             common[other] = 1
-            square = 0.0
-            for channel in range(sums.shape[1]):
-                square += (sums[region, channel] / sizes[region] - sums[other, channel] / sizes[other]) ** 2
+            square = _square_between(region, other, sizes, sums)
             if square < distance * distance:
                 first, second = np.int64(min(region, other)), np.int64(max(region, other))
                 heapq.heappush(queue, (square, first, second, age[first], age[second]))

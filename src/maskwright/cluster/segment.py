@@ -77,27 +77,14 @@ def segment(
         DataError: not such an image.
     """
     colours = _rgb(image)
-    if not isinstance(spatial, float | int | np.number) or not 0 <= spatial < np.inf:
-        raise ConfigError(f"spatial must be a finite number of pixels ≥ 0, got {spatial!r}")
-    if reduce is not None and (not isinstance(reduce, int | np.integer) or reduce < 1):
-        raise ConfigError(f"reduce must be a whole number of pixels ≥ 1, got {reduce!r}")
-    if reduce is not None and not spatial:
-        raise ConfigError(
-            "reduce is given without spatial; blocks are moved only where positions count, so leave it out"
-        )
-    if merge is not None and merge not in get_args(Merge):
-        raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
-    if not isinstance(min_region, int | np.integer) or min_region < 0:
-        raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
-    if not isinstance(fuse, float | int | np.number) or not 0 <= fuse < np.inf:
-        raise ConfigError(f"fuse must be a finite distance of colours ≥ 0, got {fuse!r}")
+    _check_options(spatial=spatial, reduce=reduce, merge=merge, min_region=min_region, fuse=fuse)
     height, width = colours.shape[:2]
     if spatial:
         points, weights, index = _blocks(colours, bandwidth / spatial, reduce or _reduction(height, width, spatial))
     else:
         points, weights, index = _colours(colours)
     modes = mean_shift(points, bandwidth=bandwidth, steps=steps, weights=weights, tolerance=tolerance, method=method)
-    labels = merged(modes, weights, merge or ("modes" if spatial else "round"), bandwidth)
+    labels = labels_of_modes(modes, weights, merge or ("modes" if spatial else "round"), bandwidth)
     if spatial:
         modes[:, 3:] *= spatial / bandwidth
     labels = np.take(labels, index).reshape(height, width)
@@ -112,6 +99,23 @@ def segment(
     if spatial or connected or min_region or fuse:
         labels = _largest_first(labels)
     return labels, modes
+
+
+def _check_options(*, spatial: float, reduce: int | None, merge: str | None, min_region: int, fuse: float) -> None:
+    if not isinstance(spatial, float | int | np.number) or not 0 <= spatial < np.inf:
+        raise ConfigError(f"spatial must be a finite number of pixels ≥ 0, got {spatial!r}")
+    if reduce is not None and (not isinstance(reduce, int | np.integer) or reduce < 1):
+        raise ConfigError(f"reduce must be a whole number of pixels ≥ 1, got {reduce!r}")
+    if reduce is not None and not spatial:
+        raise ConfigError(
+            "reduce is given without spatial; blocks are moved only where positions count, so leave it out"
+        )
+    if merge is not None and merge not in get_args(Merge):
+        raise ConfigError(f"merge {merge!r} is unknown; expected {' or '.join(get_args(Merge))}")
+    if not isinstance(min_region, int | np.integer) or min_region < 0:
+        raise ConfigError(f"min_region must be a whole number of pixels ≥ 0, got {min_region!r}")
+    if not isinstance(fuse, float | int | np.number) or not 0 <= fuse < np.inf:
+        raise ConfigError(f"fuse must be a finite distance of colours ≥ 0, got {fuse!r}")
 
 
 def _colours(image: NDArray[np.generic]) -> Points:
@@ -163,7 +167,7 @@ def _nearest_block(places, means, side):
     return index.ravel()
 
 
-def merged(
+def labels_of_modes(
     modes: NDArray[np.float64], weights: NDArray[np.float64], rule: Merge, bandwidth: float
 ) -> NDArray[np.int32]:
     """Return the segment of each of N modes, numbered from the heaviest on; positions in units of the colours."""

@@ -121,7 +121,7 @@ def merge_runs(points, weights, reach):
         apart = 0.0
         for d in range(dimensions):
             apart += (points[i, d] - first[d]) ** 2
-        if count < 0 or not apart <= reach * reach:
+        if count < 0 or apart > reach * reach:
             count += 1
             for d in range(dimensions):
                 first[d] = points[i, d]
