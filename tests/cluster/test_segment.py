@@ -1,10 +1,13 @@
 """Segments of an image: connected pieces and smallest regions are what the options promise."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from maskwright.cluster import connected_components, mean_shift, segment
 from maskwright.cluster.colour import distinct_colours, lab_of_rgb
+from maskwright.cluster.segment import labels_of_modes
 from maskwright.errors import ConfigError, DataError
 
 
@@ -81,6 +84,21 @@ def test_modes_that_chains_link_are_one_segment(spatial: float) -> None:
     for _ in range(9):
         near = near.astype(np.float32) @ near.astype(np.float32) > 0
     assert np.array_equal(near, labels.ravel()[:, None] == labels.ravel())
+
+
+@pytest.mark.parametrize("together", [1, 60, 10**7])
+def test_chains_of_near_modes_are_found_however_many_are_looked_at_together(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package has a function of the module's name.
+    monkeypatch.setattr(sys.modules["maskwright.cluster.segment"], "NEIGHBOURS_TOGETHER", together)
+    points = np.random.default_rng(0).uniform(0, 9, (120, 2))
+    labels = labels_of_modes(points, np.ones(120), "modes", 1.0)
+    near = ((points[:, None] - points) ** 2).sum(2) < 1
+    for _ in range(9):
+        near = near.astype(np.float32) @ near.astype(np.float32) > 0
+    assert 5 < labels.max() < 60
+    assert np.array_equal(near, labels[:, None] == labels)
 
 
 def test_positions_part_equal_colours_that_lie_far_apart() -> None:

@@ -43,6 +43,14 @@ def test_the_means_over_the_cells_become_the_shares(
     np.testing.assert_allclose(means(found, *cells), shares, atol=1e-3)
 
 
+def test_the_default_number_of_steps_comes_close() -> None:
+    refined, shares = some(3, 48, 64), some(3, 6, 8, seed=1)
+    one, default = (
+        np.abs(means(with_shares(refined, shares, **steps), 6, 8) - shares).mean() for steps in ({"steps": 1}, {})
+    )
+    assert default < one / 5
+
+
 def test_probabilities_that_have_the_shares_stay() -> None:
     refined = some(3, 24, 30)
     shares = means(refined, 3, 5).astype(np.float32)
