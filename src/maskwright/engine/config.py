@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from ..data.catalog import DataConfig
 from ..errors import ConfigError
 from ..losses import Resize
-from ..models.zoo import ModelConfig
+from ..models.config import ModelConfig
 from ..refine.zoo import RefinerConfig
 
 OptimizerName = Literal["adam", "adamw", "radam", "sgd"]

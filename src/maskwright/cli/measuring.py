@@ -1,0 +1,138 @@
+"""Commands that measure masks: `evaluate`, `report`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..errors import ConfigError
+from .show import command_line, show, show_readings
+
+if TYPE_CHECKING:
+    from ..data.pets import Border
+
+BorderChoice: TypeAlias = Literal["pet", "ignore", "both"]
+
+
+def evaluate(
+    predictions: list[Path],
+    out: Path,
+    targets: Path | None = None,
+    data: str = "",
+    border: BorderChoice | None = None,
+    base: Path | None = None,
+    images: Path | None = None,
+    classes: Path | None = None,
+    num_classes: int | None = None,
+    boundary: bool = False,
+) -> None:
+    """Score folders of masks against the truth; of several, say what changed and whether it is more than chance.
+
+    Writes metrics.json and report.html. Scores are taken at the masks' own size; 255 is ignored.
+
+    Args:
+        predictions: folders of label maps or probabilities, one or several.
+        out: folder of the results.
+        targets: folder of true label maps with the same stems.
+        data: instead of --targets, a data set as in `maskwright train`, whose test part (or validation part) is scored.
+        border: of --data pets only: border pixels count as pet (what is taken where it is not given), or are ignored; both
+            scores either way, side by side.
+        base: folder of the masks before, with the same stems, that all others are compared with; else it is the first of
+            the predictions.
+        images: folder of the images, for display; beside --targets.
+        classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
+        num_classes: number of classes where there is no classes.yaml.
+        boundary: also score the edges of the masks; takes longer.
+    """
+    if (targets is None) == (not data):
+        raise ConfigError("expected --targets, a folder of true masks, or --data, such as pets:DIR, and not both")
+    if (out / "config.yaml").exists():
+        raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
+    folders = _stages(predictions, base)
+    if targets is None:
+        for name, value in (("images", images), ("classes", classes), ("num_classes", num_classes)):
+            if value is not None:
+                raise ConfigError(f"--{name} is given beside --data, which has its own; leave it out")
+        _evaluate_on_data(folders, data, border, out, boundary=boundary)
+        return
+    from ..engine.evaluate import evaluate_folders, record_of
+    from ..engine.reporting import report_folders
+    from ..files import write_json
+
+    if border is not None:
+        raise ConfigError(f"border {border} is given beside --targets; it belongs to --data pets:DIR")
+    results = {
+        name: (folder, evaluate_folders(folder, targets, classes=classes, num_classes=num_classes, boundary=boundary))
+        for name, folder in folders.items()
+    }
+    stages = {name: result for name, (_, result) in results.items()}
+    write_json(out / "metrics.json", record_of(stages))
+    page = out / "report.html"
+    report_folders(page, results, targets=targets, images=images, classes=classes, commands=[command_line()])
+    show(stages, page)
+
+
+def _evaluate_on_data(
+    folders: Mapping[str, Path], name: str, border: BorderChoice | None, out: Path, *, boundary: bool
+) -> None:
+    from ..data.catalog import DataConfig
+    from ..engine.borders import with_border
+    from ..engine.evaluate import evaluate_on_data, record_of
+    from ..engine.reporting import report_on_data
+    from ..files import write_json
+
+    data = DataConfig(name=name, val_fraction=0)
+    if border is None and name.partition(":")[0] == "pets":
+        border = data.border
+    readings = {
+        one: evaluate_on_data(folders, with_border(data, one), boundary=boundary).stages for one in _borders(border)
+    }
+    records = {one: record_of(stages) for one, stages in readings.items()}
+    own, *others = records
+    if others:
+        write_json(out / "metrics.json", {"borders": records})
+    else:
+        write_json(out / "metrics.json", {**records[own], **({"border": own} if own else {})})
+    page = out / "report.html"
+    report_on_data(page, readings, folders, data=data, commands=[command_line()])
+    show_readings(readings, page)
+
+
+def _stages(predictions: Sequence[Path], base: Path | None) -> dict[str, Path]:
+    """Name the folders of masks, the base first: one folder of predictions is called so, several by their own names."""
+    folders = {} if base is None else {"base": base}
+    for folder in predictions:
+        name = "predictions" if len(predictions) == 1 else folder.resolve().name
+        if name in folders:
+            raise ConfigError(
+                f"two folders of masks are called {name}; expected different names, by which to tell them apart"
+            )
+        folders[name] = folder
+    return folders
+
+
+def report(
+    runs: list[Path],
+    out: Path = Path("report.html"),
+    title: str = "",
+    boundary: bool = False,
+    border: BorderChoice | None = None,
+) -> None:
+    """Write one page that sets runs side by side; the first is the base that the others are compared with.
+
+    Args:
+        runs: folders of finished runs, scored on the same images.
+        out: the page.
+        title: heading of the page.
+        boundary: also score the edges of the masks; a run that was scored without is scored anew.
+        border: of runs on pets only: border pixels count as pet, or are ignored; both scores either way, side by side. Not
+            given, it is as in the training.
+    """
+    from ..engine.reporting import report_readings
+
+    commands = [command_line()]
+    readings = report_readings(runs, out, borders=_borders(border), commands=commands, title=title, boundary=boundary)
+    show_readings(readings, out)
+
+
+def _borders(border: BorderChoice | None) -> "tuple[Border | None, ...]":
+    return ("pet", "ignore") if border == "both" else (border,)
