@@ -18,12 +18,12 @@ class Sample:
 
     Attributes:
         name: unique within the data set; the stem of the file that it came from.
-        image: RGB, uint8, (3, H, W).
+        image: uint8, (C, H, W); RGB where C = 3, and the first three channels where there are more.
         target: label map, uint8, (H, W), 0 = background, 255 = ignored; None where there is no truth.
     """
 
     name: str
-    image: UInt8[Tensor, "3 h w"]
+    image: UInt8[Tensor, "c h w"]
     target: UInt8[Tensor, "h w"] | None
 
 

@@ -76,7 +76,7 @@ def test_a_second_run_does_only_what_is_missing(
     (tmp_path / "out" / f".test_1.png.{dead.pid}-{'0' * 16}.part").write_bytes(b"half a mask")
     stamps = {path: path.stat().st_mtime_ns for path in (written[0], written[2])}
     decoded = []
-    monkeypatch.setattr(predict, "read_image", lambda path: decoded.append(path.name) or read_image(path))
+    monkeypatch.setattr(predict, "read_image_of", lambda path, channels: decoded.append(path.name) or read_image(path))
 
     assert predict_folder(trained_run, images, tmp_path / "out") == written
     assert decoded == ["test_1.png"]

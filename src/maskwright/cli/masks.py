@@ -13,6 +13,7 @@ def predict(
     out: Path,
     save: Literal["labels", "probabilities", "logits"] = "labels",
     flip: bool = False,
+    method: str | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner.
@@ -24,12 +25,14 @@ def predict(
         images: a folder of images, or one image.
         out: folder of the masks.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        method: refines the masks last: dense_crf (or dense_crf:deeplab, dense_crf:pydensecrf), bundled, guided or none; the
+            run's own where it is not given.
         flip: average with the prediction of the mirrored image, at twice the time.
         device: where to compute.
     """
     from ..engine.predict import predict_folder
 
-    written = predict_folder(run, images, out, save=save, flip=flip, device=device)
+    written = predict_folder(run, images, out, save=save, flip=flip, method=method, device=device)
     print(f"{len(written)} masks in {out}")
 
 
@@ -55,8 +58,8 @@ def refine(
         masks: folder of masks with the same stems.
         out: folder of the refined masks.
         refiner: folder of a run of `maskwright train-refiner`.
-        method: bundled (the default), dense_crf, guided (the guided filter) or none (to compare with); not beside
-            --refiner.
+        method: bundled (the default), dense_crf (or with the parameters of a paper, dense_crf:deeplab,
+            dense_crf:pydensecrf), guided (the guided filter) or none (to compare with); not beside --refiner.
         mask_kind: labels (0..C-1), binary (0 and one other value), probabilities or logits; auto looks at each file.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
         smaller: masks smaller than their images: refuse; estimate (enlarged, then refined like others); or shares (their

@@ -29,6 +29,7 @@ def train_command() -> Callable[..., None]:
         model: ModelConfig = ModelConfig(),
         train: TrainConfig = TrainConfig(),
         init: str = "",
+        method: str = "",
         out: Path | None = None,
     ) -> None:
         """Train a segmenter, score it on the test part and write its page.
@@ -41,6 +42,8 @@ def train_command() -> Callable[..., None]:
             model: which network.
             train: how to train it.
             init: run of the same model and classes whose weights the network starts from, to train it further.
+            method: refines the run's masks when it predicts and in its scores, without training: dense_crf (or with the
+                parameters of a paper, dense_crf:deeplab, dense_crf:pydensecrf), bundled or guided.
             out: the run's folder; runs/DATA_MODEL where it is not given.
         """
         from ..engine.reporting import complete_run
@@ -48,9 +51,8 @@ def train_command() -> Callable[..., None]:
         from ..engine.train import train_segmenter
 
         names = (data.name.partition(":")[0], model.name.replace(":", "_").replace("/", "_"))
-        run = train_segmenter(
-            SegmenterRunConfig(data=data, model=model, train=train, init=init), out or Path("runs", "_".join(names))
-        )
+        config = SegmenterRunConfig(data=data, model=model, train=train, init=init, method=method)
+        run = train_segmenter(config, out or Path("runs", "_".join(names)))
         show(complete_run(run, commands=[command_line()], device=train.device), RunFolder(root=run).report)
 
     return train

@@ -26,6 +26,8 @@ class DataConfig:
         val_fraction: share of the training part that is held out for validation where the data has no such part;
             0 holds out nothing, and the last weights are kept instead of the best.
         split_seed: of that choice.
+        channels: `folder` only: channels of the images, 3 for RGB; any other number reads files of so many channels as they
+            are stored, such as RGB and depth; of three or more, the first are red, green and blue.
         border: `pets` only: border pixels count as `pet`, or are `ignore`d.
         scenes: `digits` only: number of training scenes; validation and test get a quarter each.
         augment: random changes of the training images.
@@ -35,6 +37,7 @@ class DataConfig:
     size: int = 0
     val_fraction: float = 0.1
     split_seed: int = 0
+    channels: int = 3
     border: Border = "pet"
     scenes: int = 1600
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -47,6 +50,14 @@ class DataConfig:
             raise ConfigError(f"data.val_fraction must be in [0, 1), got {self.val_fraction}")
         if self.border not in ("pet", "ignore"):
             raise ConfigError(f"data.border must be pet or ignore, got {self.border!r}")
+        if self.channels < 1:
+            raise ConfigError(f"data.channels must be at least 1, got {self.channels}")
+        if self.channels != 3 and self.name.partition(":")[0] != "folder":
+            raise ConfigError(
+                f"data.channels is {self.channels}, but the images of {self.name!r} have 3; only folder: differs"
+            )
+        if self.channels < 3 and self.augment.color:
+            raise ConfigError(f"data.augment.color changes RGB, but data.channels is {self.channels}; leave it at 0")
         if self.scenes < 4:
             raise ConfigError(f"data.scenes must be at least 4, got {self.scenes}")
 
@@ -80,7 +91,7 @@ def _open_digits(config: DataConfig, path: str) -> Splits:
 
 
 DATASETS: dict[str, Callable[[DataConfig, str], Splits]] = {
-    "folder": lambda config, path: open_folder(_need_path(config, path)),
+    "folder": lambda config, path: open_folder(_need_path(config, path), channels=config.channels),
     "pets": lambda config, path: open_pets(Path(path).expanduser() if path else None, border=config.border),
     "digits": _open_digits,
     "multidigit": lambda config, path: open_multidigit(_need_path(config, path)),

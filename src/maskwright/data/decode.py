@@ -136,6 +136,31 @@ def decode_picture(path: Path, max_pixels: int) -> Decoded:
         return _sampled(picture, bits=8, lossy=_LOSSY.get(kind, ""))
 
 
+def decode_channels(path: Path, max_pixels: int) -> NDArray[Any]:
+    """Decode the samples (H, W) or (H, W, C) of a picture as they are stored, upright; call it inside `named_failures`.
+
+    Raises:
+        ImageError: as `decode_picture`, but for a TIFF of several pages of one sample and one size, which are the channels.
+    """
+    with path.open("rb") as stream:
+        if _format(path, stream.read(26)) == "TIFF":
+            stream.seek(0)
+            with tifffile.TiffFile(stream) as tiff:
+                first = tiff.pages.first
+                _require_size(path, first.imagewidth, first.imagelength * len(tiff.pages), max_pixels)
+                if len(tiff.pages) > 1:
+                    return np.stack([_tiff_samples(path, page) for page in tiff.pages], axis=-1)
+                grey = first.photometric == tifffile.PHOTOMETRIC.MINISBLACK
+                if first.samplesperpixel > 4 or (grey and first.samplesperpixel > 1):
+                    return _tiff_samples(path, first)
+    pixels = decode_picture(path, max_pixels).pixels
+    if isinstance(pixels, Image.Image) and pixels.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB"):
+        raise ImageError(
+            f"{path}: is of mode {pixels.mode}; expected samples as they are. Save it as grey, RGB or TIFF."
+        )
+    return np.array(pixels)
+
+
 def load_array(path: Path, key: str) -> NDArray[Any]:
     """Load a `.npy` array, or of a `.npz` archive the one named `key` or the only one; never unpickles.
 

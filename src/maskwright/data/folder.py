@@ -27,8 +27,8 @@ import torch
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Sample, Splits
 from .classes import ClassTable, load_classes
-from .io import read_image, read_labels
-from .naming import list_images
+from .io import read_image_of, read_labels
+from .naming import ARRAY_SUFFIXES, list_images
 
 _LOG = logging.getLogger("maskwright")
 
@@ -53,11 +53,13 @@ class FolderDataset:
     Args:
         pairs: one per sample, in the order of the data set; their names differ.
         table: the class names (not None) and the encoding of the masks.
+        channels: of the images; other than 3 are read by `read_channels`.
     """
 
-    def __init__(self, pairs: Sequence[Pair], table: ClassTable) -> None:
+    def __init__(self, pairs: Sequence[Pair], table: ClassTable, *, channels: int = 3) -> None:
         self.pairs = tuple(pairs)
         self.table = table
+        self.channels = channels
         self.classes = table.names or ()
         self.names = tuple(pair.name for pair in pairs)
 
@@ -72,7 +74,7 @@ class FolderDataset:
             DataError: image and mask differ in size, or a label lies outside the classes.
         """
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = read_image_of(pair.image, channels=self.channels)
         target = _read_target(pair, self.table)
         if image.shape[:2] != target.shape:
             turned = " They fit when one is turned: draw the mask on the upright picture (EXIF orientation applied)."
@@ -88,24 +90,28 @@ class FolderDataset:
         )
 
 
-def open_folder(root: Path) -> Splits:
+def open_folder(root: Path, *, channels: int = 3) -> Splits:
     """Pair the files of a data set folder and check what can be checked without decoding every file.
 
     Masks are decoded until each part has shown a foreground label, all of them where the classes have no names.
     Pictures that are in two parts, byte for byte, are named in a warning of the "maskwright" logger.
+
+    Args:
+        root: the folder.
+        channels: of the images, see `FolderDataset`; images may be `.npy` arrays where it is not 3.
 
     Raises:
         DataError: no known layout, missing pairs, several files of one stem, unusable split lists or classes, or a part
             whose masks hold 0 and 255 (ignored) only.
         ImageError: a mask that was read for its labels cannot be decoded.
     """
-    parts = _find_parts(root)
+    parts = _find_parts(root, suffixes=_IMAGE_SUFFIXES if channels == 3 else _IMAGE_SUFFIXES | ARRAY_SUFFIXES)
     table = load_classes(root / "classes.yaml")
     for part, pairs in parts.items():
         _require_foreground(root, part, pairs, table)
     if table.names is None:
         table = replace(table, names=_find_names(parts, table))
-    data = {part: FolderDataset(pairs, table) for part, pairs in parts.items()}
+    data = {part: FolderDataset(pairs, table, channels=channels) for part, pairs in parts.items()}
     splits = Splits(train=data["train"], val=data.get("val"), test=data.get("test"))
     copies = duplicate_images(splits)
     if copies:
@@ -180,12 +186,12 @@ def _find_names(parts: dict[str, list[Pair]], table: ClassTable) -> tuple[str, .
     return ("background", *(f"class_{label}" for label in range(1, last + 1)))
 
 
-def _find_parts(root: Path) -> dict[str, list[Pair]]:
+def _find_parts(root: Path, *, suffixes: frozenset[str]) -> dict[str, list[Pair]]:
     for images, masks in _LAYOUTS:
         if (root / images.format(part="train")).is_dir():
             folders = {part: (root / images.format(part=part), root / masks.format(part=part)) for part in _PARTS}
             present = {part: pair for part, pair in folders.items() if pair[0].is_dir() or pair[1].is_dir()}
-            found = {part: _pair_up(*pair) for part, pair in present.items()}
+            found = {part: _pair_up(*pair, suffixes=suffixes) for part, pair in present.items()}
             _raise_all(problem for _, problems in found.values() for problem in problems)
             return {part: pairs for part, (pairs, _) in found.items()}
     if not (root / "images").is_dir():
@@ -193,15 +199,15 @@ def _find_parts(root: Path) -> dict[str, list[Pair]]:
             f"{root}: has no images; expected images/ and masks/, or train/images/ and train/masks/, or images/train/ "
             "and masks/train/ (and so for val and test)."
         )
-    pairs, problems = _pair_up(root / "images", root / "masks")
+    pairs, problems = _pair_up(root / "images", root / "masks", suffixes=suffixes)
     _raise_all(problems)
     return _split_by_lists(root, pairs)
 
 
-def _pair_up(image_folder: Path, mask_folder: Path) -> tuple[list[Pair], list[str]]:
+def _pair_up(image_folder: Path, mask_folder: Path, *, suffixes: frozenset[str]) -> tuple[list[Pair], list[str]]:
     """Return the pairs by name, and in words every file that is not in exactly one pair."""
     images, masks = defaultdict(list), defaultdict(list)
-    for path in list_images(image_folder, suffixes=_IMAGE_SUFFIXES):
+    for path in list_images(image_folder, suffixes=suffixes):
         images[path.stem].append(path)
     for path in list_images(mask_folder, suffixes=_MASK_SUFFIXES):
         masks[path.stem if path.stem in images else path.stem.removesuffix("_mask")].append(path)
@@ -216,7 +222,7 @@ def _pair_up(image_folder: Path, mask_folder: Path) -> tuple[list[Pair], list[st
         ),
     }
     if not images:
-        return [], [f"no images in {image_folder} ({', '.join(sorted(_IMAGE_SUFFIXES))})"]
+        return [], [f"no images in {image_folder} ({', '.join(sorted(suffixes))})"]
     pairs = [Pair(name=name, image=images[name][0], mask=masks[name][0]) for name in sorted(images) if name in masks]
     return pairs, [f"{len(files)} {what}: {_first_ten(files)}" for what, files in problems.items() if files]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import DataError, ImageError
 from ..files import atomic_write
-from .decode import MAX_PIXELS, decode_picture, load_array, named_failures
+from .decode import MAX_PIXELS, decode_channels, decode_picture, load_array, named_failures
 
 _HIGH_DEPTH = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -45,6 +45,37 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray,
         if samples.shape[2] != 3:
             raise ImageError(f"{path}: has {samples.shape[2]} channels of {samples.dtype}; expected 3. Save it as RGB.")
         return _eight_bit(path, samples)
+
+
+def read_channels(path: Path, channels: int, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w c"]:
+    """Decode a file of `channels` channels as they are stored: grey and depth, RGB and thermal, bands of a satellite.
+
+    A PNG or WebP has 1 to 4 (alpha is the last); a TIFF has so many samples per pixel, or so many pages of one sample; a
+    `.npy` array is (H, W, C), or (H, W) for 1. Samples of 16 bits keep their high byte; float samples must lie in 0..1 and
+    are scaled by 255.
+
+    Raises:
+        ImageError: not readable, too large, another number of channels, or samples without a stated rule.
+    """
+    with named_failures(path):
+        is_array = path.suffix.lower() == ".npy"
+        samples = load_array(path, key="image") if is_array else decode_channels(path, max_pixels)
+        samples = samples[..., None] if samples.ndim == 2 else samples
+        if samples.ndim != 3 or samples.size == 0 or samples.shape[2] != channels:
+            raise ImageError(
+                f"{path}: holds {samples.dtype} of shape {samples.shape}; expected (H, W, {channels}), see data.channels."
+            )
+        return samples if samples.dtype == np.uint8 else _eight_bit(path, samples)
+
+
+def read_image_of(path: Path, *, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """Read RGB for 3 channels (`read_image`), and any other number as stored (`read_channels`)."""
+    return read_image(path) if channels == 3 else read_channels(path, channels)
+
+
+def as_colours(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return what of an image can be shown: the first three channels, or the first one as grey."""
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Integer[np.ndarray, "h w"]:

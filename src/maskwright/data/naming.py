@@ -10,6 +10,10 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 """Lower-case suffixes that are listed as images; what a file holds is told by its content."""
 
 
+ARRAY_SUFFIXES = frozenset({".npy"})
+"""Those of images of other than three channels besides."""
+
+
 def list_images(folder: Path, *, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Return the folder's own entries with an image suffix, in any case of letters, sorted by name.
 

@@ -5,7 +5,7 @@ outside the image is black, and ignored in the label map.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -62,6 +62,25 @@ class AugmentConfig:
                 raise ConfigError(f"data.augment.{name} must be at least 0, got {getattr(self, name)}")
 
 
+class OfColours(v2.Transform):
+    """Apply a transform of colours to red, green and blue, the first three channels; others stay as they are.
+
+    Args:
+        transform: of RGB images.
+    """
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def __init__(self, transform: v2.Transform) -> None:
+        super().__init__()
+        self.colours = transform
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Return the changed image; torchvision calls it for every image of a sample."""
+        changed: Tensor = self.colours(inpt[..., :3, :, :])
+        return tv_tensors.Image(torch.cat((changed, inpt[..., 3:, :, :]), dim=-3))
+
+
 def resize_pair(image: Tensor, target: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
     """Stretch image (bilinear, antialiased) and label map (nearest) to a square of `size` pixels; 0 keeps them."""
     if size == 0 or image.shape[-2:] == (size, size):
@@ -99,7 +118,8 @@ def build_augmentation(config: AugmentConfig) -> v2.Transform | None:
     if config.crop:
         steps.append(v2.RandomCrop(config.crop, pad_if_needed=True, fill=FILL))
     if config.color:
-        steps.append(v2.ColorJitter(brightness=config.color, contrast=config.color, saturation=config.color))
+        jitter = v2.ColorJitter(brightness=config.color, contrast=config.color, saturation=config.color)
+        steps.append(OfColours(jitter))
     return v2.Compose(steps) if steps else None
 
 

@@ -128,6 +128,8 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
     splits = open_data(coarse.data)
     if len(splits.classes) != 2:
         raise ConfigError(f"{config.coarse} has {len(splits.classes)} classes; expected a run of two")
+    if coarse.data.channels != 3:
+        raise ConfigError(f"{config.coarse} reads images of {coarse.data.channels} channels; expected RGB")
     if importlib.util.find_spec("skimage") is None:
         raise ConfigError("scikit-image is not installed; run pip install 'maskwright[train-bundled]'")
     others = {name: _training_part(name) for name in config.also}

@@ -7,6 +7,7 @@ from ..data.catalog import DataConfig
 from ..errors import ConfigError
 from ..losses import Resize
 from ..models.config import ModelConfig
+from ..refine.methods import method_of
 from ..refine.zoo import RefinerConfig
 
 OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
@@ -92,12 +93,19 @@ class SegmenterRunConfig:
         model: which network.
         train: how to train it.
         init: a run, of the same model and as many classes, whose weights the network starts from; empty starts anew.
+        method: what refines the run's masks when it predicts and when it is scored, such as `dense_crf:deeplab`; a name of
+            `METHODS`, or empty.
     """
 
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     init: str = ""
+    method: str = ""
+
+    def __post_init__(self) -> None:
+        if self.method:
+            method_of(self.method)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,6 @@ from .network import decide
 from .predict import Predictor
 from .run import RunFolder, require_finished
 
-COARSE = "coarse"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -82,21 +80,14 @@ def evaluate_run(
     require_finished(folder)
     predictor = Predictor.load(run, device=device)
     part, dataset = scored_part(open_data(with_border(predictor.model.data, border)))
-    stage_names = stage_names_of(predictor)
-    meters = {name: _meter(predictor.model.classes, boundary=boundary) for name in stage_names}
+    meters = {name: _meter(predictor.model.classes, boundary=boundary) for name in predictor.stage_names}
     for prediction, target in track(predictor.dataset(dataset), label=f"evaluate {run.name}", total=len(dataset)):
         states = prediction.steps if isinstance(prediction, RefinedMask) else [prediction.logits]
-        for name, logits in zip(stage_names, states, strict=True):
-            meters[name].update(prediction.name, decide(logits), target)
+        for meter, logits in zip(meters.values(), states, strict=True):
+            meter.update(prediction.name, decide(logits), target)
     evaluation = Evaluation(part=part, stages={name: meter.result() for name, meter in meters.items()})
     _save(stored, evaluation)
     return evaluation
-
-
-def stage_names_of(predictor: Predictor) -> list[str]:
-    """Return the names of the stages that a run scores: the run's own, behind the coarse one where it refines."""
-    refiner = getattr(predictor.network, "refiner", None)
-    return [predictor.model.name] if refiner is None else [COARSE, type(refiner).__name__]
 
 
 def compare(base: EvaluationResult, other: EvaluationResult) -> dict[str, Change]:

@@ -27,7 +27,7 @@ class RefinedSegmenter(nn.Module):
         self.refiner = refiner
         self.scale = scale
 
-    def forward(self, image: Float[Tensor, "n 3 h w"], *, return_steps: bool = False) -> Float[Tensor, "*t n c h w"]:
+    def forward(self, image: Float[Tensor, "n i h w"], *, return_steps: bool = False) -> Float[Tensor, "*t n c h w"]:
         """Return refined logits, or with `return_steps` all states, the coarse logits first."""
         return self.refiner(image, logits_of_smaller(self.coarse, image, self.scale), return_steps=return_steps)
 
@@ -40,16 +40,18 @@ def build_refined(
     coarse: Segmenter, refiner: RefinerConfig, features: ModelConfig, *, scale: int, num_classes: int
 ) -> RefinedSegmenter:
     """Put an untrained refiner on top of `coarse`, with a feature network where `features` has a name."""
-    channels = logit_channels(num_classes)
-    if not features.name:
-        return RefinedSegmenter(coarse, build_refiner(refiner, logit_channels=channels), scale=scale)
-    maps = channels + SPARE_FEATURES
-    network = build(features, num_classes=maps)
-    with_features = build_refiner(refiner, logit_channels=channels, features=network, feature_channels=maps)
-    return RefinedSegmenter(coarse, with_features, scale=scale)
+    channels, image_channels = logit_channels(num_classes), coarse.in_channels
+    network, maps = None, 0
+    if features.name:
+        maps = channels + SPARE_FEATURES
+        network = build(features, num_classes=maps, in_channels=image_channels)
+    untrained = build_refiner(
+        refiner, logit_channels=channels, image_channels=image_channels, features=network, feature_channels=maps
+    )
+    return RefinedSegmenter(coarse, untrained, scale=scale)
 
 
-def logits_of_smaller(segmenter: nn.Module, image: Float[Tensor, "n 3 h w"], scale: int) -> Float[Tensor, "n c h w"]:
+def logits_of_smaller(segmenter: nn.Module, image: Float[Tensor, "n i h w"], scale: int) -> Float[Tensor, "n c h w"]:
     """Segment the image at 1/scale of its size (bilinear, antialiased); return the logits at the image's own size."""
     if scale == 1:
         return segmenter(image)

@@ -11,13 +11,16 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.io import read_image, write_mask
+from .. import __version__
+from ..data.io import as_colours, read_image_of, write_mask
 from ..data.loading import scoring_loader, to_float
-from ..data.naming import list_images, output_names
+from ..data.naming import ARRAY_SUFFIXES, IMAGE_SUFFIXES, list_images, output_names
 from ..data.transforms import resize_pair
 from ..errors import DataError
 from ..files import atomic_write
 from ..refine.affinity import probabilities_and_entropy
+from ..refine.kinds import to_logits
+from ..refine.methods import apply_method, method_of
 from ..report.pictures import label_palette
 from ..types import Dataset, Prediction, RefinedMask
 from .batch import digest_of, run_batch
@@ -28,6 +31,10 @@ Save = Literal["labels", "probabilities", "logits"]
 SUFFIX: dict[Save, str] = {"labels": ".png", "probabilities": ".npz", "logits": ".npz"}
 
 
+COARSE = "coarse"
+"""Name of the masks before their refinement."""
+
+
 class Predictor:
     """A trained model, ready to predict; deterministic, and never in training mode.
 
@@ -35,49 +42,97 @@ class Predictor:
         model: from `load_model`.
         device: "auto", "cpu" or "cuda".
         flip: average the logits with those of the mirrored image (test-time augmentation), at twice the time.
+        method: what refines the masks last, a name of `METHODS`; None takes the run's own, "none" none.
+
+    Raises:
+        ConfigError: an unknown method.
     """
 
-    def __init__(self, model: TrainedModel, *, device: str = "auto", flip: bool = False) -> None:
+    def __init__(
+        self, model: TrainedModel, *, device: str = "auto", flip: bool = False, method: str | None = None
+    ) -> None:
         self.model = model
         self.flip = flip
+        method = model.method if method is None else method
+        self.method = "" if method == "none" else method
+        if self.method:
+            method_of(self.method)
         self.device = torch.device(choose_device(device))
         self.network = model.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @classmethod
-    def load(cls, run: Path | str, *, device: str = "auto", flip: bool = False) -> "Predictor":
+    def load(
+        cls, run: Path | str, *, device: str = "auto", flip: bool = False, method: str | None = None
+    ) -> "Predictor":
         """Read the model of a run folder; the options are those of the class.
 
         Raises:
             CheckpointError: the run has no model that can be read.
         """
-        return cls(load_model(Path(run)), device=device, flip=flip)
+        return cls(load_model(Path(run)), device=device, flip=flip, method=method)
 
-    def logits(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "c h w"]:
-        """Return float32 logits at the size of `image`, RGB 0–255."""
-        return resize_logits(self._forward(self._prepared(image))[0], image.shape[:2])
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of what `steps` of one image ends its stages with: the run's own, behind the coarse one where masks are
+        refined."""
+        names = [COARSE, type(self.network.refiner).__name__] if isinstance(self.network, RefinedSegmenter) else []
+        if self.method:
+            names = [*(names or [COARSE]), self.method]
+        return tuple(names or [self.model.name])
 
-    def steps(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "t c h w"]:
-        """Return all states of a refined model at the size of `image`: the coarse logits first, the refined last.
+    def read(self, path: Path) -> UInt8[np.ndarray, "h w i"]:
+        """Read an image with the channels that the model was trained on.
 
         Raises:
-            DataError: the model has no refiner.
+            ImageError: not readable, or of other channels.
         """
-        if not isinstance(self.network, RefinedSegmenter):
+        return read_image_of(path, channels=self.model.data.channels)
+
+    def logits(self, image: UInt8[np.ndarray, "h w i"]) -> Float[Tensor, "c h w"]:
+        """Return float32 logits at the size of `image`, 0–255, RGB unless the model was trained on other channels."""
+        return self._by_method(resize_logits(self._forward(self._prepared(image))[0], image.shape[:2]), image)
+
+    def steps(self, image: UInt8[np.ndarray, "h w i"]) -> Float[Tensor, "t c h w"]:
+        """Return all states of refined masks at the size of `image`: the coarse logits first, the refined last.
+
+        Raises:
+            DataError: the model has neither refiner nor method.
+        """
+        if len(self.stage_names) == 1:
             raise DataError(f"run {self.model.name} has no refiner and so no steps; use a run of train-refiner")
-        return resize_logits(self._forward(self._prepared(image), steps=True)[:, 0], image.shape[:2])
+        refined = isinstance(self.network, RefinedSegmenter)
+        states = self._forward(self._prepared(image), steps=refined)
+        return self._with_method(resize_logits(states[:, 0] if refined else states, image.shape[:2]), image)
 
     def dataset(self, dataset: Dataset, *, batch_size: int = 16) -> Iterator[tuple[Prediction | RefinedMask, Tensor]]:
-        """Yield (prediction, truth) for every sample, at the image's own size; a refined model yields `RefinedMask`s
-        of two states, coarse and refined."""
+        """Yield (prediction, truth) for every sample, at the image's own size; where masks are refined, `RefinedMask`s of
+        a state for each of `stage_names`."""
         refined = isinstance(self.network, RefinedSegmenter)
+        index = {name: i for i, name in enumerate(dataset.names)}
         for batch in scoring_loader(dataset, size=self.model.size, batch_size=batch_size):
             states = self._forward(batch.images.to(self.device), steps=refined)
             for i, (name, target) in enumerate(zip(batch.names, batch.targets, strict=True)):
-                if refined:
-                    both = resize_logits(states[[0, -1], i], target.shape)
-                    yield RefinedMask(name=name, steps=both), target
+                logits = resize_logits(states[[0, -1], i] if refined else states[[i]], target.shape)
+                if self.method:
+                    logits = self._with_method(logits, dataset[index[name]].image.permute(1, 2, 0).numpy())
+                if len(logits) > 1:
+                    yield RefinedMask(name=name, steps=logits), target
                 else:
-                    yield Prediction(name=name, logits=resize_logits(states[i], target.shape)), target
+                    yield Prediction(name=name, logits=logits[0]), target
+
+    def _with_method(self, states: Tensor, image: NDArray[np.uint8]) -> Tensor:
+        """Append to states (T, C, H, W) the last one as the method refines it, if there is a method."""
+        return torch.cat((states, self._by_method(states[-1], image)[None])) if self.method else states
+
+    def _by_method(self, logits: Tensor, image: NDArray[np.uint8]) -> Tensor:
+        """Refine logits (C, H, W) by the method, if there is one."""
+        if not self.method:
+            return logits
+        probabilities = probabilities_and_entropy(logits[None])[0][0].numpy()
+        binary = len(probabilities) == 1
+        whole = np.concatenate((1 - probabilities, probabilities)) if binary else probabilities
+        refined = apply_method(whole, as_colours(image), method=self.method).probabilities
+        return torch.from_numpy(to_logits(refined[1:] if binary else refined))
 
     def _prepared(self, image: NDArray[np.uint8]) -> Tensor:
         tensor = torch.from_numpy(image).permute(2, 0, 1)
@@ -103,7 +158,14 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def predict_folder(
-    run: Path, images: Path, out: Path, *, save: Save = "labels", flip: bool = False, device: str = "auto"
+    run: Path,
+    images: Path,
+    out: Path,
+    *,
+    save: Save = "labels",
+    flip: bool = False,
+    method: str | None = None,
+    device: str = "auto",
 ) -> list[Path]:
     """Predict every image of a folder (or one image) and write one file each; what is already there is not done again.
 
@@ -113,6 +175,7 @@ def predict_folder(
         out: folder of the outputs, created if need be.
         save: "labels" (8-bit palette PNG), "probabilities" (`.npz`, float16 (C, H, W)) or "logits" (`.npz`, float32).
         flip: see `Predictor`.
+        method: see `Predictor`.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -120,25 +183,28 @@ def predict_folder(
 
     Raises:
         BatchError: some images failed; all others are written, the failed ones named.
-        ConfigError: `out` holds masks of another run, other images, another `save` or `flip`.
+        ConfigError: `out` holds masks of another run, other images, another `save`, `flip` or `method`; an
+            unknown method.
         DataError: no image there.
     """
-    paths = list_images(images) if images.is_dir() else [images]
+    predictor = Predictor.load(run, device=device, flip=flip, method=method)
+    suffixes = IMAGE_SUFFIXES if predictor.model.data.channels == 3 else IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    paths = list_images(images, suffixes=suffixes) if images.is_dir() else [images]
     if not paths:
         raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}{SUFFIX[save]}" for path in paths}
-    predictor = Predictor.load(run, device=device, flip=flip)
     palette = label_palette(len(predictor.model.classes))
 
     def one(path: Path) -> None:
-        write_logits(outputs[path], predictor.logits(read_image(path)), save=save, palette=palette)
+        write_logits(outputs[path], predictor.logits(predictor.read(path)), save=save, palette=palette)
 
     settings: dict[str, str | int | None] = {
         "run": digest_of(model_file(run)),
         "images": str((images if images.is_dir() else images.parent).resolve()),
         "save": save,
         "flip": flip,
+        **({"method": predictor.method, "version": __version__} if predictor.method else {}),
     }
     advice = "use a run with a smaller data.size"
     run_batch(outputs, one, label="predict", settings=settings, memory_advice=advice)

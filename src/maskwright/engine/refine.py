@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..data.io import read_image, write_mask
-from ..data.naming import IMAGE_SUFFIXES
+from ..data.naming import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from ..errors import ConfigError
 from ..files import atomic_write
 from ..refine.inputs import check_same_size
@@ -32,8 +32,8 @@ from .trained import TrainedRefiner
 Write = Callable[[Path], None]
 """Writes a refined mask, atomically."""
 
-RefineFile = Callable[[NDArray[np.uint8], Path], tuple[Write, RefinementReport]]
-"""Refines with an image, (H, W, 3), the mask of a file; what writes the outcome, and what was done."""
+RefineFile = Callable[[Path, Path], tuple[Write, RefinementReport]]
+"""Refines with the image of a file the mask of another; what writes the outcome, and what was done."""
 
 
 def refine_folder(
@@ -102,7 +102,7 @@ def refine_folder(
             device=device,
         )
         advice = "free some, or refine smaller copies of image and mask"
-    pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES, every_partner=False)
+    pairs = pair_by_stem(masks, images, suffixes=IMAGE_SUFFIXES | ARRAY_SUFFIXES, every_partner=False)
     stem_of = {mask: stem for stem, (mask, _) in pairs.items()}
     outputs = {mask: out / f"{stem}{SUFFIX[save]}" for mask, stem in stem_of.items()}
     image_of = dict(pairs.values())
@@ -117,7 +117,7 @@ def refine_folder(
     with RefinementTable(out / TABLE, {stem_of[mask]: output for mask, output in outputs.items()}) as table:
 
         def one(mask: Path) -> None:
-            write, report = refine(read_image(image_of[mask]), mask)
+            write, report = refine(image_of[mask], mask)
             table.add(stem_of[mask], report)
             write(outputs[mask])
 
@@ -132,7 +132,8 @@ def _by_refiner(
     refiner = TrainedRefiner(run, size=size, device=device)
     classes = len(refiner.classes)
 
-    def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
+    def refine(path: Path, mask: Path) -> tuple[Write, RefinementReport]:
+        image = refiner.predictor.read(path)
         coarse = read_coarse(mask, num_classes=classes, kind=mask_kind)
         check_same_size(coarse.shape[-2:], image, name=str(mask))
         start = time.perf_counter()
@@ -157,7 +158,8 @@ def _by_method(
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device {device} is given beside the method {method}, which works on the CPU; leave it out")
 
-    def refine(image: NDArray[np.uint8], mask: Path) -> tuple[Write, RefinementReport]:
+    def refine(path: Path, mask: Path) -> tuple[Write, RefinementReport]:
+        image = read_image(path)
         coarse, shares = read_mask_alone(mask, kind=mask_kind).at_size_of(image, smaller=smaller, name=str(mask))
         apply = partial(apply_method, coarse.probabilities, image, method=method, gated=shares is None)
         refined, report = reported(apply, coarse, shares=shares)

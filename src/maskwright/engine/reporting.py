@@ -14,7 +14,7 @@ import torch
 import maskwright
 
 from ..data.catalog import DataConfig, open_data
-from ..data.io import read_image, read_labels
+from ..data.io import as_colours, read_image, read_labels
 from ..data.naming import list_images
 from ..data.pets import Border
 from ..errors import DataError
@@ -25,19 +25,17 @@ from ..report import Curve, Picture, Report, Stage, Strip, write_report
 from ..types import Dataset, EvaluationResult
 from .borders import Readings, border_notes, conventions, with_border
 from .evaluate import (
-    COARSE,
     change_dict,
     compare,
     evaluate_run,
     find_classes,
     read_prediction,
     scored_part,
-    stage_names_of,
     summary,
 )
 from .masks import masks_by_name, pair_by_stem
-from .network import RefinedSegmenter, decide
-from .predict import Predictor
+from .network import decide
+from .predict import COARSE, Predictor
 from .run import RunFolder, load_model, require_finished
 
 STRIPS = 6
@@ -60,8 +58,8 @@ class ScoredRun:
 
     @property
     def refined(self) -> bool:
-        """Whether the run has a refiner."""
-        return isinstance(self.predictor.network, RefinedSegmenter)
+        """Whether the run has a refiner or a method."""
+        return len(self.predictor.stage_names) > 1
 
 
 def complete_run(
@@ -246,7 +244,7 @@ def report_on_data(
     def picture(name: str) -> Picture:
         sample = dataset[index[name]]
         return Picture(
-            image=sample.image.permute(1, 2, 0).numpy(),
+            image=as_colours(sample.image.permute(1, 2, 0).numpy()),
             truth=None if sample.target is None else sample.target.numpy(),
             masks={
                 stage: read_prediction(paths[name], num_classes=len(dataset.classes)) for stage, paths in masks.items()
@@ -289,7 +287,7 @@ class _Pictures:
             states = self.states(name, run.folder.root)
             masks[stage] = states[0] if key == COARSE and run.refined else states[-1]
         truth = None if sample.target is None else sample.target.numpy()
-        return Picture(image=sample.image.permute(1, 2, 0).numpy(), truth=truth, masks=masks)
+        return Picture(image=as_colours(sample.image.permute(1, 2, 0).numpy()), truth=truth, masks=masks)
 
     def strip(self, name: str) -> Strip:
         steps = {
@@ -314,7 +312,7 @@ def _score(run: Path, *, device: str, boundary: bool, borders: Sequence[Border |
         # The run's own convention is kept once, not under its name, too.
         other = None if with_border(data, border) == data else border
         evaluation = evaluate_run(run, device=device, boundary=boundary, border=other)
-        readings[border] = dict(zip(stage_names_of(predictor), evaluation.stages.values(), strict=True))
+        readings[border] = dict(zip(predictor.stage_names, evaluation.stages.values(), strict=True))
         part = evaluation.part
     return ScoredRun(folder=RunFolder(root=run), predictor=predictor, readings=readings, part=part)
 

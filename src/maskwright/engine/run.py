@@ -108,6 +108,7 @@ class TrainedModel:
         size: side of the square that images are resized to, pixels; 0 keeps their size.
         precision: "fp32" or "bf16", as trained.
         name: of the run.
+        method: what refines its masks, a name of `METHODS`; empty leaves them as they are.
     """
 
     network: Segmenter | RefinedSegmenter
@@ -116,6 +117,7 @@ class TrainedModel:
     size: int
     precision: str
     name: str
+    method: str = ""
 
 
 def prepare_folder(folder: RunFolder, config: Any) -> None:
@@ -194,7 +196,7 @@ def load_model(run: Path) -> TrainedModel:
         classes = tuple(str(name) for name in metadata["classes"])  # type: ignore[union-attr]
         data = from_dict(DataConfig, metadata["data"])
         model = dataclasses.replace(from_dict(ModelConfig, metadata["model"]), pretrained="none")
-        network: Segmenter | RefinedSegmenter = build(model, num_classes=len(classes))
+        network: Segmenter | RefinedSegmenter = build(model, num_classes=len(classes), in_channels=data.channels)
         if metadata["kind"] == "refined":
             assert isinstance(network, Segmenter)
             # Refiners of the first days have neither: they saw what the coarse network saw, and no features.
@@ -214,7 +216,13 @@ def load_model(run: Path) -> TrainedModel:
         raise CheckpointError(f"{path} does not describe a model that this version can build: {error}") from error
     checkpoint.load_into(network, tensors, what=str(path))
     return TrainedModel(
-        network=network.eval(), classes=classes, data=data, size=data.size, precision=precision, name=path.parent.name
+        network=network.eval(),
+        classes=classes,
+        data=data,
+        size=data.size,
+        precision=precision,
+        name=path.parent.name,
+        method=str(metadata.get("method", "")),
     )
 
 

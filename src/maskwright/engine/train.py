@@ -105,7 +105,7 @@ def train_segmenter(
 
     def make_task(train: TrainConfig) -> SegmentationTask:
         torch.manual_seed(train.seed)
-        network = build(config.model, num_classes=len(classes))
+        network = build(config.model, num_classes=len(classes), in_channels=config.data.channels)
         if start is not None:
             network.load_state_dict(start)
         return SegmentationTask(network, classes=classes, config=train, logit_channels=channels)
@@ -113,6 +113,7 @@ def train_segmenter(
     metadata = model_metadata(
         "segmenter", classes=classes, data=config.data, precision=config.train.precision, model=config.model
     )
+    metadata["method"] = config.method
     job = Job(
         train_set=splits.train,
         val_set=splits.val,
@@ -136,7 +137,8 @@ def _weights_to_start_from(config: SegmenterRunConfig, *, num_classes: int) -> d
         kind = "a refined run" if isinstance(model.network, RefinedSegmenter) else f"of {len(model.classes)} classes"
         raise ConfigError(f"init: {config.init} is {kind}; expected the run of a segmenter with {num_classes} classes")
     start = model.network.state_dict()
-    untrained = build(dataclasses.replace(config.model, pretrained="none"), num_classes=num_classes)
+    without_weights = dataclasses.replace(config.model, pretrained="none")
+    untrained = build(without_weights, num_classes=num_classes, in_channels=config.data.channels)
     checkpoint.load_into(untrained, start, what=f"model {config.model.name} with {num_classes} classes")
     return start
 

@@ -45,12 +45,12 @@ class TrainedRefiner:
         self.classes = self.predictor.model.classes
         self.size = self.predictor.model.size if size is None else size
 
-    def logits(self, coarse: Float[Tensor, "c h w"], image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "c h w"]:
+    def logits(self, coarse: Float[Tensor, "c h w"], image: UInt8[np.ndarray, "h w i"]) -> Float[Tensor, "c h w"]:
         """Return refined logits at the image's own size.
 
         Args:
             coarse: logits at the image's size, C = 1 for two classes.
-            image: RGB.
+            image: RGB, or what channels the run was trained on.
         """
         predictor = self.predictor
         pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())  # the image may be read-only
@@ -79,8 +79,11 @@ class TrainedRefiner:
         """Refine a mask of any kind, and return the probabilities of its own K channels.
 
         Raises:
+            ConfigError: the run was trained on images of other than 3 channels.
             DataError: the mask has other classes than the run.
         """
+        if (channels := self.predictor.model.data.channels) != 3:
+            raise ConfigError(f"the run reads images of {channels} channels, this one is RGB; use `maskwright refine`")
         whole = coarse.of_classes(len(self.classes))
         if len(coarse.probabilities) == 1:  # a single label, beside which nothing may appear
             return Refined(probabilities=coarse.probabilities)

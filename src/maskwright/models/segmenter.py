@@ -30,6 +30,11 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the image."""
+        return self.mean.shape[1]
+
     @classmethod
     def normalised(cls, net: nn.Module, normalisation: Normalisation, *, stride: int, in_channels: int) -> "Segmenter":
         """Wrap a network of any number of input channels: those beside red, green and blue are centred.

@@ -17,6 +17,7 @@ class AffinityNet(nn.Module):
     Args:
         logit_channels: channels of the coarse logits, 1 for binary.
         out_channels: affinity (and attention) channels.
+        image_channels: channels of the image.
         width: channels of the finest level.
         levels: number of resolutions; the stride is 2 ** (levels − 1) pixels.
         features: a network whose maps (N, feature_channels, H, W) of the image are read too, such as one with a
@@ -29,6 +30,7 @@ class AffinityNet(nn.Module):
         logit_channels: int,
         out_channels: int,
         *,
+        image_channels: int = 3,
         width: int = 16,
         levels: int = 4,
         features: nn.Module | None = None,
@@ -37,7 +39,7 @@ class AffinityNet(nn.Module):
         super().__init__()
         self.logit_channels = logit_channels
         self.features = features
-        in_channels = 3 + logit_channels + 1 + feature_channels
+        in_channels = image_channels + logit_channels + 1 + feature_channels
         self.net = EncoderDecoder(in_channels, out_channels, width=width, levels=levels)
         nn.init.zeros_(self.head.weight)
         self.shift_head(0.0)
@@ -52,8 +54,8 @@ class AffinityNet(nn.Module):
         """The last layer, a 1×1 convolution."""
         return self.net.head
 
-    def forward(self, image: Float[Tensor, "n 3 h w"], logits: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        """Return raw affinities at the size of `image`, RGB in [0, 1]; of `logits` only probabilities are read."""
+    def forward(self, image: Float[Tensor, "n i h w"], logits: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+        """Return raw affinities at the size of `image`, in [0, 1]; of `logits` only probabilities are read."""
         height, width = image.shape[-2:]
         probabilities, entropy = probabilities_and_entropy(logits)
         maps = [(image - 0.5) * 4, probabilities, entropy]

@@ -48,11 +48,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "bundled": bundled,
         "dense_crf": partial(dense_crf, preset="soft"),
+        "dense_crf:deeplab": partial(dense_crf, preset="deeplab", steps=10),
+        "dense_crf:pydensecrf": partial(dense_crf, preset="pydensecrf"),
         "guided": guided_filter,
         "none": unchanged,
     }
 )
-"""Name → method. "bundled": the refiner that comes with the package, trained. "dense_crf": with the preset "soft".
+"""Name → method. "bundled": the refiner that comes with the package, trained. "dense_crf": with the preset "soft";
+"dense_crf:deeplab", "dense_crf:pydensecrf": with the parameters and steps of DeepLab v2, and of pydensecrf's example.
 "guided": the guided filter. "none": the mask as it came."""
 
 

@@ -42,17 +42,23 @@ class RefinerConfig:
 
 
 def build_refiner(
-    config: RefinerConfig, *, logit_channels: int, features: nn.Module | None = None, feature_channels: int = 0
+    config: RefinerConfig,
+    *,
+    logit_channels: int,
+    image_channels: int = 3,
+    features: nn.Module | None = None,
+    feature_channels: int = 0,
 ) -> CSPN | DySPN:
     """Build an untrained refiner for coarse logits with `logit_channels` channels (1 for binary).
 
-    `features` and `feature_channels` are those of `AffinityNet`.
+    `image_channels`, `features` and `feature_channels` are those of `AffinityNet`.
     """
     kernel_size = config.kernel_size or {"cspn": 3, "dyspn": 7}[config.kind]
     attention = config.steps * (kernel_size // 2 + 1) if config.kind == "dyspn" else 0
     net = AffinityNet(
         logit_channels,
         kernel_size**2 - 1 + attention,
+        image_channels=image_channels,
         width=config.width,
         levels=config.levels,
         features=features,
