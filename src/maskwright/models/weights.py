@@ -6,6 +6,7 @@ names; they were trained on (x − 127) / 128, x in 0–255.
 """
 
 import importlib.util
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import timm
 import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
+from torchvision.models import get_model_weights
 
 from ..errors import ConfigError
 
@@ -46,6 +48,26 @@ def hub_errors(encoder: str) -> Iterator[None]:
             "model.pretrained=imagenet-offline with one of the encoders "
             f"{', '.join(OFFLINE_PACKAGES)} (of smp: with tu- before the name), or none"
         ) from error
+
+
+def torchvision_state(name: str) -> dict[str, Tensor]:
+    """Return torchvision's first ImageNet weights (`IMAGENET1K_V1`) of a network, fetched unless they were before.
+
+    Args:
+        name: torchvision's name of the network, such as `vgg16`.
+
+    Raises:
+        ConfigError: they cannot be fetched, or what was fetched is damaged.
+    """
+    with hub_errors(name):
+        try:
+            entry = get_model_weights(name)["IMAGENET1K_V1"]
+            return entry.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ConfigError(
+                f"torchvision's weights of {name!r} are damaged ({type(error).__name__}: {error}); remove their file from "
+                f"{torch.hub.get_dir()}/checkpoints and try again"
+            ) from error
 
 
 def load_offline(network: nn.Module, name: str) -> None:

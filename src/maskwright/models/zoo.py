@@ -11,11 +11,16 @@ from torch import nn
 from ..errors import ConfigError
 from . import weights
 from .config import ModelConfig
+from .deeplabv1 import DeepLabV1
+from .deeplabv2 import DeepLabV2, load_resnet
+from .fcn import FCN8s, FCN16s, FCN32s
 from .from_smp import build_smp
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
+from .segnet import SegNet
 from .segnet_lite import SegNetLite
 from .unet import UNet
+from .vgg import load_vgg16, load_vgg16_bn
 from .weights import Normalisation
 
 
@@ -49,6 +54,12 @@ MODELS: dict[str, Architecture] = {
     "unet": Architecture(builder=UNet, source="Ronneberger et al. 2015"),
     "resnet34_unet": Architecture(builder=ResNet34UNet, source="He et al. 2016, Ronneberger et al. 2015"),
     "segnet_lite": Architecture(builder=SegNetLite, source="Badrinarayanan et al. 2017, reduced"),
+    "segnet": Architecture(builder=SegNet, source="Badrinarayanan et al. 2017", pretrained={"imagenet": load_vgg16_bn}),
+    "fcn32s": Architecture(builder=FCN32s, source="Long et al. 2015", pretrained={"imagenet": load_vgg16}),
+    "fcn16s": Architecture(builder=FCN16s, source="Long et al. 2015", pretrained={"imagenet": load_vgg16}),
+    "fcn8s": Architecture(builder=FCN8s, source="Long et al. 2015", pretrained={"imagenet": load_vgg16}),
+    "deeplabv1": Architecture(builder=DeepLabV1, source="Chen et al. 2015", pretrained={"imagenet": load_vgg16}),
+    "deeplabv2": Architecture(builder=DeepLabV2, source="Chen et al. 2017", pretrained={"imagenet": load_resnet}),
 }
 
 
