@@ -213,10 +213,14 @@ class EncoderDecoder(nn.Module):
         return self.head(x)
 
 
-def pad_to_multiple(x: Float[Tensor, "n c h w"], multiple: int) -> Float[Tensor, "n c H W"]:
-    """Repeat the edge of `x` at the bottom and the right until both sides are multiples of `multiple` pixels."""
+def pad_to_multiple(x: Float[Tensor, "n c h w"], multiple: int, *, smallest: int = 0) -> Float[Tensor, "n c H W"]:
+    """Repeat the edge of `x` at the bottom and the right until both sides are multiples of `multiple` pixels.
+
+    They are at least `smallest`, itself a multiple.
+    """
     height, width = x.shape[-2:]
-    missing_h, missing_w = -height % multiple, -width % multiple
+    missing_h = max(-height % multiple, smallest - height)
+    missing_w = max(-width % multiple, smallest - width)
     if missing_h or missing_w:
         x = F.pad(x, (0, missing_w, 0, missing_h), mode="replicate")
     return x

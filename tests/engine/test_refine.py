@@ -360,7 +360,10 @@ def test_outputs_of_another_method_are_not_taken_for_finished(
     [
         ({"refiner": Path("run"), "method": "guided"}, r"both refiner and method"),
         ({"method": "gided"}, r"unknown method 'gided'; did you mean guided\?"),
-        ({"method": ""}, r"unknown method ''; expected one of bundled, dense_crf, dense_crf:deeplab, dense_crf:pydensecrf, guided, none"),
+        (
+            {"method": ""},
+            r"unknown method ''; expected one of bundled, dense_crf, dense_crf:deeplab, dense_crf:pydensecrf, guided, none",
+        ),
         ({"method": "."}, r"method \. is a folder; give the run of a trained refiner as --refiner"),
         (
             {"method": "guided", "device": "cuda"},

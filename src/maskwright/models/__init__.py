@@ -2,6 +2,6 @@
 
 from .config import ModelConfig
 from .segmenter import Segmenter
-from .zoo import MODELS, build, logit_channels
+from .zoo import MODELS, build, class_names, logit_channels, self_contained
 
-__all__ = ["MODELS", "ModelConfig", "Segmenter", "build", "logit_channels"]
+__all__ = ["MODELS", "ModelConfig", "Segmenter", "build", "class_names", "logit_channels", "self_contained"]

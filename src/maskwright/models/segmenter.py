@@ -18,15 +18,19 @@ class Segmenter(nn.Module):
         stride: pixels; images of other sizes are edge-padded at the bottom and the right, the logits cropped.
         mean: subtracted from the image in [0, 1], per channel.
         std: what is left is divided by it, per channel.
+        smallest: pixels, a multiple of `stride`; smaller sides are padded up to it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, *, stride: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, net: nn.Module, *, stride: int, mean: Sequence[float], std: Sequence[float], smallest: int = 0
+    ) -> None:
         super().__init__()
         self.net = net
         self.stride = stride
+        self.smallest = smallest
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
@@ -36,7 +40,9 @@ class Segmenter(nn.Module):
         return self.mean.shape[1]
 
     @classmethod
-    def normalised(cls, net: nn.Module, normalisation: Normalisation, *, stride: int, in_channels: int) -> "Segmenter":
+    def normalised(
+        cls, net: nn.Module, normalisation: Normalisation, *, stride: int, in_channels: int, smallest: int = 0
+    ) -> "Segmenter":
         """Wrap a network of any number of input channels: those beside red, green and blue are centred.
 
         Args:
@@ -44,16 +50,18 @@ class Segmenter(nn.Module):
             normalisation: of red, green and blue; it holds for images of 3 channels or more.
             stride: as in the constructor.
             in_channels: channels of the image; the first three are red, green and blue where there are three or more.
+            smallest: as in the constructor.
         """
         colours = 3 if in_channels >= 3 else 0
         mean, std = (
             (*known[:colours], *(other[0],) * (in_channels - colours))
             for known, other in zip(normalisation, CENTRED, strict=True)
         )
-        return cls(net, stride=stride, mean=mean, std=std)
+        return cls(net, stride=stride, mean=mean, std=std, smallest=smallest)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Return logits, float, k = 1 for binary and one channel per class otherwise, at the size of `image`."""
         height, width = image.shape[-2:]
         normalised = (image - self.mean) / self.std
-        return self.net(pad_to_multiple(normalised, self.stride))[..., :height, :width]
+        padded = pad_to_multiple(normalised, self.stride, smallest=self.smallest)
+        return self.net(padded)[..., :height, :width]

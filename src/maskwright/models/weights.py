@@ -6,8 +6,9 @@ names; they were trained on (x − 127) / 128, x in 0–255.
 """
 
 import importlib.util
+import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from ..errors import ConfigError
+
+_LOG = logging.getLogger("maskwright")
 
 
 class Normalisation(NamedTuple):
@@ -68,6 +71,85 @@ def torchvision_state(name: str) -> dict[str, Tensor]:
                 f"torchvision's weights of {name!r} are damaged ({type(error).__name__}: {error}); remove their file from "
                 f"{torch.hub.get_dir()}/checkpoints and try again"
             ) from error
+
+
+def adapt_first_convolution(network: nn.Module, in_channels: int, *, learnt: bool) -> None:
+    """Give the first convolution of a network for RGB another number of input channels, in place.
+
+    Args:
+        network: its first `nn.Conv2d` takes 3 channels, and one group.
+        in_channels: of images from now on.
+        learnt: keep its weights, repeated over the channels and scaled, as timm does; else draw new ones (He et al. 2015).
+    """
+    if in_channels == 3:
+        return
+    name, old = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    new = nn.Conv2d(
+        in_channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    with torch.no_grad():
+        if learnt:
+            new.weight.copy_(adapt_input_conv(in_channels, old.weight))
+        else:
+            nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+        if old.bias is not None and new.bias is not None:
+            new.bias.copy_(old.bias)
+    network.set_submodule(name, new)
+
+
+def load_fitting(network: nn.Module, state: Mapping[str, Tensor], *, what: str) -> list[str]:
+    """Load learnt weights into a network, in place, but for the layers of its head where that has other classes.
+
+    A log line says which layers stay as they were drawn.
+
+    Args:
+        network: the network to train.
+        state: of the same network for other classes, or for images of other channels, over which the weights of the
+            first convolution are repeated and scaled, as timm does. What the network lacks is left out.
+        what: name of the model, for the log.
+
+    Returns:
+        Names of the parameters that start anew.
+    """
+    own = network.state_dict()
+    fitting, new = {}, []
+    for name, expected in own.items():
+        given = state.get(name)
+        if given is not None and given.shape != expected.shape and _is_other_channels(given, expected):
+            given = adapt_input_conv(expected.shape[1], given)
+        if given is None or given.shape != expected.shape:
+            new.append(name)
+        else:
+            fitting[name] = given
+    network.load_state_dict(fitting, strict=False)
+    parameters = {name for name, _ in network.named_parameters()}
+    new = [name for name in new if name in parameters]
+    if new:
+        _LOG.warning(
+            "%s: these start anew, since the weights have no such layers or other classes: %s", what, _few(new)
+        )
+    return new
+
+
+def _is_other_channels(given: Tensor, expected: Tensor) -> bool:
+    """Whether two weights of convolutions differ in the number of input channels only, RGB in the first."""
+    others = [0, *range(2, given.ndim)]
+    return (
+        given.ndim == expected.ndim == 4
+        and given.shape[1] == 3
+        and all(given.shape[axis] == expected.shape[axis] for axis in others)
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    """List a few, and how many more there are."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def load_offline(network: nn.Module, name: str) -> None:

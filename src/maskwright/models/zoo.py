@@ -9,12 +9,11 @@ from typing import Protocol
 from torch import nn
 
 from ..errors import ConfigError
-from . import weights
+from . import from_smp, from_torchvision, from_transformers, weights
 from .config import ModelConfig
 from .deeplabv1 import DeepLabV1
 from .deeplabv2 import DeepLabV2, load_resnet
 from .fcn import FCN8s, FCN16s, FCN32s
-from .from_smp import build_smp
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
 from .segnet import SegNet
@@ -69,16 +68,57 @@ class Adapter(Protocol):
     def __call__(self, config: ModelConfig, *, in_channels: int, out_channels: int) -> Segmenter: ...
 
 
-ADAPTERS: dict[str, Adapter] = {"smp": build_smp}
+ADAPTERS: dict[str, Adapter] = {
+    "smp": from_smp.build_smp,
+    "torchvision": from_torchvision.build_torchvision,
+    "hf": from_transformers.build_transformers,
+}
 """What stands before the colon of a name → the adapter."""
 
-FORMS = ("smp:ARCHITECTURE/ENCODER",)
-"""How names of adapted models are written."""
+DESCRIPTIONS: dict[str, Callable[[], str]] = {
+    "smp:ARCHITECTURE/ENCODER": from_smp.describe,
+    "torchvision:ARCHITECTURE": from_torchvision.describe,
+    "hf:REPO": from_transformers.describe,
+}
+"""How names of adapted models are written → what says which and how many networks there are."""
+
+FORMS = tuple(DESCRIPTIONS)
+
+OWN_CLASSES: dict[str, Callable[[ModelConfig], tuple[str, ...]]] = {
+    "torchvision": from_torchvision.class_names,
+    "hf": from_transformers.class_names,
+}
+"""What stands before the colon of a name → names of the classes of `full` weights."""
 
 
 def logit_channels(num_classes: int) -> int:
     """Channels of the logits: 1 (sigmoid) for background and one foreground class, else one per class."""
     return 1 if num_classes == 2 else num_classes
+
+
+def class_names(config: ModelConfig | str) -> tuple[str, ...]:
+    """Return the classes that a library's or repository's own weights (`full`) tell apart, index = label.
+
+    A network built with as many classes and these weights predicts without training.
+
+    Raises:
+        ConfigError: a model without such weights; a repository that cannot be had.
+    """
+    if isinstance(config, str):
+        config = ModelConfig(name=config)
+    library = config.name.partition(":")[0]
+    if library not in OWN_CLASSES:
+        raise ConfigError(f"model {config.name!r} has no classes of its own; torchvision: and hf: models have")
+    return OWN_CLASSES[library](config)
+
+
+def self_contained(config: ModelConfig) -> ModelConfig:
+    """Return the same model in terms of this package and its libraries alone, as a checkpoint needs it.
+
+    Raises:
+        ConfigError: a repository that cannot be had.
+    """
+    return from_transformers.self_contained(config) if config.name.startswith("hf:") else config
 
 
 def build(config: ModelConfig | str, *, num_classes: int, in_channels: int = 3) -> Segmenter:
