@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import masks, measuring, training
+from . import masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -52,6 +52,11 @@ def _evaluate_options(parser: "ArgumentParser") -> set[str | int]:
     help_text = "folders of label maps or probabilities; several are set side by side"
     parser.add_argument("--predictions", nargs="+", type=Path, required=True, help=help_text)
     return {"predictions", _add_boundary(parser)}
+
+
+def _models_options(parser: "ArgumentParser") -> set[str | int]:
+    parser.add_argument("name", nargs="?", default="", help="a model, to see its layers; without it, all are listed")
+    return {"name"}
 
 
 def _report_options(parser: "ArgumentParser") -> set[str | int]:
@@ -113,6 +118,12 @@ COMMANDS: Mapping[str, Command] = {
         load=lambda: measuring.report,
         positional="RUN [RUN ...] ",
         special=_report_options,
+    ),
+    "models": Command(
+        summary="list the models; of one, its layers with parameters and GMACs",
+        load=lambda: models.models,
+        positional="[NAME] ",
+        special=_models_options,
     ),
 }
 
