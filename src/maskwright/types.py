@@ -19,7 +19,8 @@ class Sample:
     Attributes:
         name: unique within the data set; the stem of the file that it came from.
         image: uint8, (C, H, W); RGB where C = 3, and the first three channels where there are more.
-        target: label map, uint8, (H, W), 0 = background, 255 = ignored; None where there is no truth.
+        target: label map, uint8, (H, W), 0 = background where the data has one, 255 = ignored; None where there is no
+            truth.
     """
 
     name: str
@@ -46,11 +47,14 @@ class Splits:
         train: what a model learns from.
         val: what chooses the best checkpoint; None where the data has no such part.
         test: what is reported; None where the data has no such part.
+        background: whether class 0 is what is left of the picture around the objects; False where it is a class like the
+            others, such as the sky of a street scene.
     """
 
     train: Dataset
     val: Dataset | None
     test: Dataset | None
+    background: bool = True
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,7 +93,8 @@ class EvaluationResult:
     """Exact counts of one set of predictions against its truth; every score is derived from them.
 
     Attributes:
-        classes: class names, index = label, C of them; class 0 is the background.
+        classes: class names, index = label, C of them. With two, class 0 is the background; with more, it counts like the
+            others in every score, whether it is one or not.
         names: the N scored images.
         counts: int64, (N, 3, C): per image and class the pixels that are true positive, predicted, in the truth.
         confusion: int64, (C, C): pixels by [truth, prediction], all images together.

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..types import Splits
+from . import ade20k, camvid, cityscapes, voc
+from .coco import open_coco
+from .coco_stuff import open_coco_stuff
 from .digits import open_digits
 from .folder import open_folder
+from .kitti import open_kitti
 from .multidigit import open_multidigit
+from .official import Colour
 from .pets import Border, open_pets
 from .splits import hold_out
 from .transforms import AugmentConfig
@@ -20,7 +25,9 @@ class DataConfig:
     """Which pictures, at which size.
 
     Args:
-        name: `folder:DIR`, `pets` or `pets:DIR`, `digits`, `multidigit:FILE.npz`.
+        name: `folder:DIR`, `pets` or `pets:DIR`, `digits`, `multidigit:FILE.npz`, `camvid:DIR`, `voc:DIR`, `cityscapes:DIR`,
+            `ade20k:DIR`, `coco_stuff:DIR`, `kitti:DIR`, or `coco:FILE.json` of any annotations in COCO's format, with
+            `,images=DIR`, `,val=FILE.json` and others behind it (see docs/datasets.md).
         size: side in pixels of the square that images are stretched to for the network; 0 keeps their own size.
             Scores are always taken at the image's own size.
         val_fraction: share of the training part that is held out for validation where the data has no such part;
@@ -95,7 +102,23 @@ DATASETS: dict[str, Callable[[DataConfig, str], Splits]] = {
     "pets": lambda config, path: open_pets(Path(path).expanduser() if path else None, border=config.border),
     "digits": _open_digits,
     "multidigit": lambda config, path: open_multidigit(_need_path(config, path)),
+    "camvid": lambda config, path: camvid.open_camvid(_need_path(config, path)),
+    "voc": lambda config, path: voc.open_voc(_need_path(config, path)),
+    "cityscapes": lambda config, path: cityscapes.open_cityscapes(_need_path(config, path)),
+    "ade20k": lambda config, path: ade20k.open_ade20k(_need_path(config, path)),
+    "coco_stuff": lambda config, path: open_coco_stuff(_need_path(config, path)),
+    "kitti": lambda config, path: open_kitti(_need_path(config, path)),
+    "coco": lambda config, path: open_coco(str(_need_path(config, path))),
 }
+
+COLOURS: dict[str, tuple[Colour, ...]] = {
+    "camvid": camvid.COLOURS,
+    "voc": voc.COLOURS,
+    "cityscapes": cityscapes.COLOURS,
+    "ade20k": ade20k.COLOURS,
+    "kitti": cityscapes.COLOURS,
+}
+"""The official colours of the classes, where a data set has some."""
 
 
 def open_data(config: DataConfig) -> Splits:
@@ -108,11 +131,27 @@ def open_data(config: DataConfig) -> Splits:
     kind, _, path = config.name.partition(":")
     if kind not in DATASETS:
         raise ConfigError(
-            f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits or "
-            "multidigit:FILE.npz (option --data)"
+            f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits, multidigit:FILE.npz, camvid:DIR, "
+            "voc:DIR, cityscapes:DIR, ade20k:DIR, coco_stuff:DIR, kitti:DIR or coco:FILE.json (option --data)"
         )
     splits = DATASETS[kind](config, path)
+    if not splits.background:
+        _require_no_background(config, splits)
     if splits.val is None and config.val_fraction > 0:
         train, val = hold_out(splits.train, config.val_fraction, seed=config.split_seed)
-        splits = Splits(train=train, val=val, test=splits.test)
+        splits = dataclasses.replace(splits, train=train, val=val)
     return splits
+
+
+def _require_no_background(config: DataConfig, splits: Splits) -> None:
+    """Refuse what takes class 0 for the background where it is a class like the others."""
+    if config.augment.paste:
+        raise ConfigError(
+            f"data.augment.paste is {config.augment.paste}, but {config.name.partition(':')[0]} has no background to cut "
+            "objects out of; set it to 0"
+        )
+    if len(splits.classes) < 3:
+        raise DataError(
+            f"{config.name} has the classes {list(splits.classes)} and no background; two classes are scored as background "
+            "and object, so at least 3 are needed"
+        )

@@ -1,5 +1,6 @@
-"""The classes of a folder data set: their names, and how the values stored in its masks become labels."""
+"""The classes of a data set: their names, and how the values stored in its masks become labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class ClassTable:
         names: 2 to 255 different names, index = label; None until they are found in the masks.
         ignore: a stored value, of any integer range, that means ignored; 255 means so always.
         binary_foreground: the one value beside 0 in binary masks, which becomes label 1; None where values are labels.
+        values: stored value 0..255 → label, 255 = ignored, for masks of fixed numbers; None where values are labels.
 
     Raises:
         DataError: names missing, empty or equal; or one stored value with two meanings.
@@ -30,6 +32,7 @@ class ClassTable:
     names: tuple[str, ...] | None = None
     ignore: int | None = None
     binary_foreground: int | None = None
+    values: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         binary = self.binary_foreground
@@ -51,7 +54,10 @@ class ClassTable:
         """
         meaning = np.full(256, -1, np.int16)
         meaning[IGNORE_INDEX] = IGNORE_INDEX
-        if self.binary_foreground is None:
+        if self.values is not None:
+            for value, label in self.values.items():
+                meaning[value] = label
+        elif self.binary_foreground is None:
             count = IGNORE_INDEX if self.names is None else len(self.names)
             meaning[:count] = np.arange(count)
         else:
@@ -64,6 +70,8 @@ class ClassTable:
         return labels.astype(np.uint8)
 
     def _expected(self, stored: Integer[np.ndarray, "h w"]) -> str:
+        if self.values is not None:
+            return f"{_ranges(self.values)} or 255 (ignored). Take the mask anew from the data set's own files."
         if self.binary_foreground is not None:
             return f"0 and {self.binary_foreground} only. Correct binary_foreground in classes.yaml."
         last = IGNORE_INDEX - 1 if self.names is None else len(self.names) - 1
@@ -72,6 +80,14 @@ class ClassTable:
         if len(values) == 2 and values[0] == 0:
             remedy = f"If {values[1]} is the foreground, set `binary_foreground: {values[1]}` in classes.yaml."
         return f"0..{last} or 255 (ignored). {remedy}"
+
+
+def _ranges(values: Mapping[int, int]) -> str:
+    """Name whole numbers in short: "0..18, 33"."""
+    ordered = sorted(values)
+    firsts = [value for value in ordered if value - 1 not in values]
+    lasts = [value for value in ordered if value + 1 not in values]
+    return ", ".join(f"{a}..{b}" if a < b else f"{a}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def load_classes(path: Path) -> ClassTable:

@@ -16,13 +16,14 @@ Without names all masks are read once to find the labels. Nothing in DIR is ever
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Integer, UInt8
 
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Sample, Splits
@@ -54,12 +55,21 @@ class FolderDataset:
         pairs: one per sample, in the order of the data set; their names differ.
         table: the class names (not None) and the encoding of the masks.
         channels: of the images; other than 3 are read by `read_channels`.
+        read: gives the integers that a mask file stores.
     """
 
-    def __init__(self, pairs: Sequence[Pair], table: ClassTable, *, channels: int = 3) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        table: ClassTable,
+        *,
+        channels: int = 3,
+        read: Callable[[Path], Integer[np.ndarray, "h w"]] = read_labels,
+    ) -> None:
         self.pairs = tuple(pairs)
         self.table = table
         self.channels = channels
+        self.read = read
         self.classes = table.names or ()
         self.names = tuple(pair.name for pair in pairs)
 
@@ -74,20 +84,37 @@ class FolderDataset:
             DataError: image and mask differ in size, or a label lies outside the classes.
         """
         pair = self.pairs[index]
-        image = read_image_of(pair.image, channels=self.channels)
-        target = _read_target(pair, self.table)
-        if image.shape[:2] != target.shape:
-            turned = " They fit when one is turned: draw the mask on the upright picture (EXIF orientation applied)."
-            raise DataError(
-                f"{pair.image} is {image.shape[1]} x {image.shape[0]} pixels, its mask {pair.mask} "
-                f"{target.shape[1]} x {target.shape[0]}; expected the same width and height."
-                + (turned if image.shape[1::-1] == target.shape else "")
-            )
-        return Sample(
-            name=pair.name,
-            image=torch.from_numpy(image).permute(2, 0, 1).contiguous(),
-            target=torch.from_numpy(target),
+        target = self.table.encode(self.read(pair.mask), path=pair.mask)
+        return read_sample(pair.name, pair.image, target, mask=str(pair.mask), channels=self.channels)
+
+
+def read_sample(name: str, path: Path, target: UInt8[np.ndarray, "h w"], *, mask: str, channels: int = 3) -> Sample:
+    """Decode the image of a label map.
+
+    Args:
+        name: of the sample.
+        path: the image.
+        target: the label map.
+        mask: where it came from, for the message.
+        channels: of the image.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+        DataError: it differs in size from the label map.
+    """
+    image = read_image_of(path, channels=channels)
+    if image.shape[:2] != target.shape:
+        turned = " They fit when one is turned: draw the mask on the upright picture (EXIF orientation applied)."
+        raise DataError(
+            f"{path} is {image.shape[1]} x {image.shape[0]} pixels, its mask {mask} "
+            f"{target.shape[1]} x {target.shape[0]}; expected the same width and height."
+            + (turned if image.shape[1::-1] == target.shape else "")
         )
+    return Sample(
+        name=name,
+        image=torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+        target=torch.from_numpy(target),
+    )
 
 
 def open_folder(root: Path, *, channels: int = 3) -> Splits:
@@ -116,7 +143,7 @@ def open_folder(root: Path, *, channels: int = 3) -> Splits:
     copies = duplicate_images(splits)
     if copies:
         shown = [f"{first} = {second}" for first, second in copies]
-        _LOG.warning("the same picture stands in two parts, so scores will flatter: %s", _first_ten(shown))
+        _LOG.warning("the same picture stands in two parts, so scores will flatter: %s", first_ten(shown))
     return splits
 
 
@@ -182,7 +209,7 @@ def _find_names(parts: dict[str, list[Pair]], table: ClassTable) -> tuple[str, .
     last = int(np.flatnonzero(seen[:IGNORE_INDEX])[-1])
     absent = [str(label) for label in np.flatnonzero(~seen[:last])]
     if absent:
-        _LOG.warning("no mask holds the labels %s, yet %d occurs; is the numbering right?", _first_ten(absent), last)
+        _LOG.warning("no mask holds the labels %s, yet %d occurs; is the numbering right?", first_ten(absent), last)
     return ("background", *(f"class_{label}" for label in range(1, last + 1)))
 
 
@@ -192,7 +219,7 @@ def _find_parts(root: Path, *, suffixes: frozenset[str]) -> dict[str, list[Pair]
             folders = {part: (root / images.format(part=part), root / masks.format(part=part)) for part in _PARTS}
             present = {part: pair for part, pair in folders.items() if pair[0].is_dir() or pair[1].is_dir()}
             found = {part: _pair_up(*pair, suffixes=suffixes) for part, pair in present.items()}
-            _raise_all(problem for _, problems in found.values() for problem in problems)
+            raise_all(problem for _, problems in found.values() for problem in problems)
             return {part: pairs for part, (pairs, _) in found.items()}
     if not (root / "images").is_dir():
         raise DataError(
@@ -200,7 +227,7 @@ def _find_parts(root: Path, *, suffixes: frozenset[str]) -> dict[str, list[Pair]
             "and masks/train/ (and so for val and test)."
         )
     pairs, problems = _pair_up(root / "images", root / "masks", suffixes=suffixes)
-    _raise_all(problems)
+    raise_all(problems)
     return _split_by_lists(root, pairs)
 
 
@@ -224,7 +251,7 @@ def _pair_up(image_folder: Path, mask_folder: Path, *, suffixes: frozenset[str])
     if not images:
         return [], [f"no images in {image_folder} ({', '.join(sorted(suffixes))})"]
     pairs = [Pair(name=name, image=images[name][0], mask=masks[name][0]) for name in sorted(images) if name in masks]
-    return pairs, [f"{len(files)} {what}: {_first_ten(files)}" for what, files in problems.items() if files]
+    return pairs, [f"{len(files)} {what}: {first_ten(files)}" for what, files in problems.items() if files]
 
 
 def _files(by_stem: dict[str, list[Path]], stems: Iterable[str]) -> list[str]:
@@ -232,7 +259,7 @@ def _files(by_stem: dict[str, list[Path]], stems: Iterable[str]) -> list[str]:
 
 
 def _split_by_lists(root: Path, pairs: list[Pair]) -> dict[str, list[Pair]]:
-    lists = {part: _read_list(root / f"{part}.txt") for part in _PARTS if (root / f"{part}.txt").exists()}
+    lists = {part: read_list(root / f"{part}.txt") for part in _PARTS if (root / f"{part}.txt").exists()}
     if not lists:
         return {"train": pairs}
     if "train" not in lists:
@@ -246,14 +273,19 @@ def _split_by_lists(root: Path, pairs: list[Pair]) -> dict[str, list[Pair]]:
         "listed stems have no image (a stem is `cat`, not `cat.jpg`)": unknown,
         "split files are empty": [f"{part}.txt" for part, names in lists.items() if not names],
     }
-    _raise_all(f"{root}: {len(names)} {what}: {_first_ten(names)}" for what, names in problems.items() if names)
+    raise_all(f"{root}: {len(names)} {what}: {first_ten(names)}" for what, names in problems.items() if names)
     unlisted = sorted(by_name.keys() - mentions.keys())
     if unlisted:
-        _LOG.warning("%s: %d samples are in no split file and left out: %s", root, len(unlisted), _first_ten(unlisted))
+        _LOG.warning("%s: %d samples are in no split file and left out: %s", root, len(unlisted), first_ten(unlisted))
     return {part: [by_name[name] for name in sorted(names)] for part, names in lists.items()}
 
 
-def _read_list(path: Path) -> list[str]:
+def read_list(path: Path) -> list[str]:
+    """Read the lines of a list of samples, without the empty ones.
+
+    Raises:
+        DataError: no readable text.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -261,11 +293,13 @@ def _read_list(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _raise_all(problems: Iterable[str]) -> None:
+def raise_all(problems: Iterable[str]) -> None:
+    """Raise one DataError with every problem, if there is one."""
     found = list(problems)
     if found:
         raise DataError("The data set is not usable until this is mended:\n- " + "\n- ".join(found))
 
 
-def _first_ten(names: Sequence[str]) -> str:
+def first_ten(names: Sequence[str]) -> str:
+    """List the first ten for a message, and count the rest."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
