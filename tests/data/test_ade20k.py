@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import fault_of, labels_of, put, put_mask, put_photo
 
+from layouts import fault_of, labels_of, put, put_mask, put_photo
 from maskwright.data.ade20k import CLASSES, COLOURS, open_ade20k
 
 
@@ -23,7 +23,9 @@ def root(tmp_path: Path) -> Path:
 
 def table(*, name: str = "wall, partition", rows: int = 150) -> str:
     lines = ["Idx\tRatio\tTrain\tVal\tName", f"1\t0.1576\t11664\t1172\t{name}"]
-    return "\n".join([*lines, *(f"{number} \t0.1\t1\t1\tname {number} , other" for number in range(2, rows + 1))]) + "\n"
+    return (
+        "\n".join([*lines, *(f"{number} \t0.1\t1\t1\tname {number} , other" for number in range(2, rows + 1))]) + "\n"
+    )
 
 
 @pytest.mark.parametrize("above", [0, 1])

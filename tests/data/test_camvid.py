@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import fault_of, labels_of, put, put_mask, put_photo, values
 
+from layouts import fault_of, labels_of, put, put_mask, put_photo, values
 from maskwright.data.camvid import _ORIGINAL, CLASSES, COLOURS, open_camvid
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"

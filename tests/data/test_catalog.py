@@ -76,7 +76,7 @@ def test_the_home_folder_may_be_abbreviated(scenes: str, tmp_path: Path, monkeyp
     assert len(open_data(DataConfig(name="multidigit:~/scenes.npz", val_fraction=0)).train) == 20
 
 
-@pytest.mark.parametrize("name", ["", "pet", "Folder:x", "coco:x"])
+@pytest.mark.parametrize("name", ["", "pet", "Folder:x", "coco_x:y"])
 def test_an_unknown_data_set_lists_the_known_ones(name: str) -> None:
     message = fault(name=name)
     assert repr(name) in message
@@ -84,7 +84,10 @@ def test_an_unknown_data_set_lists_the_known_ones(name: str) -> None:
         assert kind in message
 
 
-@pytest.mark.parametrize("kind", ["folder", "multidigit"])
+OFFICIAL = ["camvid", "voc", "cityscapes", "ade20k", "coco_stuff", "kitti", "coco"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "multidigit", *OFFICIAL])
 @pytest.mark.parametrize("colon", ["", ":"])
 def test_a_missing_path_is_asked_for(kind: str, colon: str) -> None:
     assert f"write it as {kind}:PATH" in fault(name=kind + colon)
@@ -94,7 +97,7 @@ def test_digits_take_no_path() -> None:
     assert "takes no path" in fault(name="digits:somewhere")
 
 
-@pytest.mark.parametrize("kind", ["folder", "multidigit", "pets"])
+@pytest.mark.parametrize("kind", ["folder", "multidigit", "pets", *OFFICIAL])
 def test_a_path_that_leads_nowhere_is_named(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_data(DataConfig(name=f"{kind}:{tmp_path / 'nowhere'}"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import fault_of, labels_of, put_mask, put_photo, values
 
+from layouts import fault_of, labels_of, put_mask, put_photo, values
 from maskwright.data.cityscapes import CLASSES, COLOURS, IDS, open_cityscapes
 
 SCENES = {"train": ("aachen_000000_000019", "bochum_000000_000600"), "val": ("frankfurt_000000_000294",)}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import fault_of, put_mask, put_photo
 from scipy.io import savemat
 
+from layouts import fault_of, put_mask, put_photo
 from maskwright.data.coco_stuff import CLASSES, IDS, NEVER_ANNOTATED, STUFF, THINGS, open_coco_stuff
 from maskwright.errors import ImageError
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from layouts import fault_of, labels_of, put, put_mask, put_photo
 
+from layouts import fault_of, labels_of, put, put_mask, put_photo
 from maskwright.data.catalog import DataConfig, open_data
 from maskwright.data.cityscapes import CLASSES
 from maskwright.data.kitti import open_kitti

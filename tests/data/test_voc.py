@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import fault_of, labels_of, put_mask, put_photo, values
 from PIL import Image
 
+from layouts import fault_of, labels_of, put_mask, put_photo, values
 from maskwright.data.voc import CLASSES, COLOURS, open_voc
 
 

@@ -80,7 +80,7 @@ def _checked_runs(coded: dict[str, Any], height: int, width: int) -> Runs:
     if size != [height, width]:
         raise DataError(f"run lengths are of size {_short(size)}; expected [height, width] = [{height}, {width}]")
     if isinstance(counts, str):
-        runs = _decompressed(counts.encode("ascii", "replace"))
+        runs = _decompressed(counts.encode("utf-8", "surrogatepass"))
     elif isinstance(counts, list) and all(type(count) is int for count in counts):
         runs = np.array(counts, np.int64)
     else:
