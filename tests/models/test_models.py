@@ -21,6 +21,11 @@ CONFIGS = {
     "unet_bilinear": ModelConfig(name="unet", options={"width": 4, "upsampling": "bilinear"}),
     "segnet_lite": ModelConfig(name="segnet_lite"),
     "resnet34_unet": ModelConfig(name="resnet34_unet"),
+    "segnet": ModelConfig(name="segnet", options={"width": 4}),
+    "fcn32s": ModelConfig(name="fcn32s", options={"width": 4, "fc_width": 16}),
+    "fcn8s": ModelConfig(name="fcn8s", options={"width": 4, "fc_width": 16}),
+    "deeplabv1": ModelConfig(name="deeplabv1", options={"width": 4, "fc_width": 16}),
+    "deeplabv2": ModelConfig(name="deeplabv2", options={"encoder": "resnet50"}),
     "smp": ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}"),
 }
 OFFLINE = "tf_efficientnet_lite0"

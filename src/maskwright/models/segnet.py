@@ -8,8 +8,8 @@ number of classes, such as the 11 of CamVid and the 21 of Pascal VOC.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import ConvNormAct, max_pool, max_unpool
-from .vgg import STAGES, WIDTH, score_layer, vgg16_stages
+from ..layers import max_pool, max_unpool
+from .vgg import STAGES, WIDTH, conv_norm_relu, score_layer, vgg16_stages
 
 
 class SegNet(nn.Module):
@@ -30,9 +30,9 @@ class SegNet(nn.Module):
         self.decoder = nn.ModuleList()
         for stage in range(len(STAGES) - 1, -1, -1):
             own, count = widths[stage], STAGES[stage][1]
-            layers = [ConvNormAct(own, own, bias=True) for _ in range(count - 1)]
+            layers = [conv_norm_relu(own, own) for _ in range(count - 1)]
             if stage > 0:
-                layers.append(ConvNormAct(own, widths[stage - 1], bias=True))
+                layers.append(conv_norm_relu(own, widths[stage - 1]))
             self.decoder.append(nn.Sequential(*layers))
         self.head = score_layer(width, out_channels, kernel_size=3)
 

@@ -7,6 +7,7 @@ pixel. Tensors follow, in order and shape, those of torchvision's `vgg16` and `v
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -26,13 +27,22 @@ FC_KERNEL = 7
 """Of the published network: channels of the first stage and of fc6 and fc7, side of the kernel of fc6."""
 
 
+def he_normal(layers: nn.Sequential) -> nn.Sequential:
+    """Draw the weights of the first layer, a convolution, as He et al. 2015: values keep their size over ReLUs."""
+    nn.init.kaiming_normal_(layers.get_parameter("0.weight"), nonlinearity="relu")
+    nn.init.zeros_(layers.get_parameter("0.bias"))
+    return layers
+
+
 def conv_relu(in_channels: int, out_channels: int, *, kernel_size: int = 3, dilation: int = 1) -> nn.Sequential:
-    """Convolution with same padding and ReLU; weights as of He et al. 2015, which keep the values' size over layers."""
+    """Convolution with same padding and ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return nn.Sequential(conv, nn.ReLU(inplace=True))
+    return he_normal(nn.Sequential(conv, nn.ReLU(inplace=True)))
+
+
+def conv_norm_relu(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
+    """3×3 convolution with bias, batch normalisation and ReLU."""
+    return he_normal(ConvNormAct(in_channels, out_channels, dilation=dilation, bias=True))
 
 
 def score_layer(in_channels: int, out_channels: int, *, kernel_size: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -60,19 +70,11 @@ def vgg16_stages(
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
+    layer = conv_norm_relu if batch_norm else conv_relu
     stages = nn.ModuleList()
     for (times, count), dilation in zip(STAGES, dilations, strict=True):
         widths = (in_channels, *(width * times,) * count)
-        stages.append(
-            nn.Sequential(
-                *(
-                    ConvNormAct(a, b, dilation=dilation, bias=True)
-                    if batch_norm
-                    else conv_relu(a, b, dilation=dilation)
-                    for a, b in zip(widths[:-1], widths[1:], strict=True)
-                )
-            )
-        )
+        stages.append(nn.Sequential(*(layer(a, b, dilation=dilation) for a, b in pairwise(widths))))
         in_channels = widths[-1]
     return stages
 
