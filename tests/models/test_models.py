@@ -27,6 +27,7 @@ CONFIGS = {
     "deeplabv1": ModelConfig(name="deeplabv1", options={"width": 4, "fc_width": 16}),
     "deeplabv2": ModelConfig(name="deeplabv2", options={"encoder": "resnet50"}),
     "smp": ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}"),
+    "deeplabv3plus": ModelConfig(name="deeplabv3plus", options={"middle_blocks": 0}),
 }
 OFFLINE = "tf_efficientnet_lite0"
 OFFLINE_FOUND = importlib.util.find_spec(weights.OFFLINE_PACKAGES[OFFLINE])

@@ -152,6 +152,27 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
+def input_channels(network: nn.Module) -> int:
+    """Return the channels of the images that a network sees: those of its first convolution."""
+    return next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
+
+
+def load_hub(network: nn.Module, name: str) -> Normalisation:
+    """Load ImageNet weights from a hub into a network of timm, in place; return how that wants its images.
+
+    Args:
+        network: timm's network, with or without its classifier; of any number of input channels, as `load_offline`.
+        name: timm's name of it.
+
+    Raises:
+        ConfigError: the weights cannot be fetched, or lack some of the network's.
+    """
+    with hub_errors(name):
+        trained = timm.create_model(name, pretrained=True, in_chans=input_channels(network))
+    _load_all(network, trained.state_dict(), what=f"the ImageNet weights of {name}")
+    return Normalisation(trained.pretrained_cfg["mean"], trained.pretrained_cfg["std"])
+
+
 def load_offline(network: nn.Module, name: str) -> None:
     """Load ImageNet weights from an installed package into a network of timm, in place.
 
@@ -166,10 +187,14 @@ def load_offline(network: nn.Module, name: str) -> None:
     state = offline_state(name)
     stem = "conv_stem.weight"
     state[stem] = adapt_input_conv(network.get_parameter(stem).shape[1], state[stem])
+    _load_all(network, state, what=f"offline weights of {name}")
+
+
+def _load_all(network: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
     # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
     missing = network.load_state_dict(state, strict=False).missing_keys
     if missing:
-        raise ConfigError(f"offline weights of {name} lack {', '.join(missing[:5])}; install another timm")
+        raise ConfigError(f"{what} lack {', '.join(missing[:5])}; install another timm")
 
 
 def offline_state(name: str) -> dict[str, Tensor]:

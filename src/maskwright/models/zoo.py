@@ -9,10 +9,11 @@ from typing import Protocol
 from torch import nn
 
 from ..errors import ConfigError
-from . import from_smp, from_torchvision, from_transformers, weights
+from . import deeplabv3plus, from_smp, from_torchvision, from_transformers, weights
 from .config import ModelConfig
 from .deeplabv1 import DeepLabV1
 from .deeplabv2 import DeepLabV2, load_resnet
+from .deeplabv3plus import DeepLabV3Plus
 from .fcn import FCN8s, FCN16s, FCN32s
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
@@ -59,6 +60,9 @@ MODELS: dict[str, Architecture] = {
     "fcn8s": Architecture(builder=FCN8s, source="Long et al. 2015", pretrained={"imagenet": load_vgg16}),
     "deeplabv1": Architecture(builder=DeepLabV1, source="Chen et al. 2015", pretrained={"imagenet": load_vgg16}),
     "deeplabv2": Architecture(builder=DeepLabV2, source="Chen et al. 2017", pretrained={"imagenet": load_resnet}),
+    "deeplabv3plus": Architecture(
+        builder=DeepLabV3Plus, source="Chen et al. 2018", pretrained={"imagenet": deeplabv3plus.load_imagenet}
+    ),
 }
 
 
