@@ -28,6 +28,8 @@ CONFIGS = {
     "deeplabv2": ModelConfig(name="deeplabv2", options={"encoder": "resnet50"}),
     "smp": ModelConfig(name=f"smp:Unet/{SMALL_ENCODER}"),
     "deeplabv3plus": ModelConfig(name="deeplabv3plus", options={"middle_blocks": 0}),
+    "hrnet": ModelConfig(name="hrnet", options={"encoder": "hrnet_w18_small"}),
+    "hrnet_ocr": ModelConfig(name="hrnet", options={"encoder": "hrnet_w18_small", "head": "ocr"}),
 }
 OFFLINE = "tf_efficientnet_lite0"
 OFFLINE_FOUND = importlib.util.find_spec(weights.OFFLINE_PACKAGES[OFFLINE])

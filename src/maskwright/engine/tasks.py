@@ -42,14 +42,27 @@ class SegmentationTask(pl.LightningModule):
         self.monitor = "iou_per_image" if len(classes) == 2 else "miou_present"
         self.meter = EvaluationMeter(classes)
         self.restored_random_state: Tensor | None = None
+        self.auxiliary_logits: Tensor | None = None
+        auxiliary = network.auxiliary() if isinstance(network, Segmenter) else None
+        if auxiliary is not None:
+            auxiliary.register_forward_hook(self._keep_auxiliary)
+
+    def _keep_auxiliary(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.auxiliary_logits = output if self.training else None
 
     def training_logits(self, batch: TrainingBatch) -> Float[Tensor, "n c h w"]:
         """Return the logits that the loss is taken of."""
         return self.network(self._formatted(batch.images))
 
     def batch_loss(self, batch: TrainingBatch) -> Tensor:
-        """Return what is minimised, a scalar."""
-        return self.loss(self.training_logits(batch), batch.targets)
+        """Return what is minimised, a scalar: the loss, and that of a network's auxiliary logits with their weight."""
+        loss = self.loss(self.training_logits(batch), batch.targets)
+        if self.auxiliary_logits is None:
+            return loss
+        assert isinstance(self.network, Segmenter)
+        inside = self.network.at_image_size(self.auxiliary_logits, batch.images.shape[-2:])
+        self.auxiliary_logits = None
+        return loss + self.network.net.auxiliary_weight * self.loss(inside, batch.targets)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
         """Return the loss of one batch.

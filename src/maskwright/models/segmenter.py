@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import pad_to_multiple
+from ..layers import pad_to_multiple, resize
 from .weights import CENTRED, Normalisation
 
 
@@ -65,3 +65,13 @@ class Segmenter(nn.Module):
         normalised = (image - self.mean) / self.std
         padded = pad_to_multiple(normalised, self.stride, smallest=self.smallest)
         return self.net(padded)[..., :height, :width]
+
+    def auxiliary(self) -> nn.Module | None:
+        """Return the module of the network whose output is logits to be trained too, if it has one: see `HRNet`."""
+        return getattr(self.net, "auxiliary", None)
+
+    def at_image_size(self, logits: Float[Tensor, "n k _h _w"], size: Sequence[int]) -> Float[Tensor, "n k h w"]:
+        """Bring logits that `net` made inside, at a fraction of its padded input's size, to `size` = (height, width)."""
+        height, width = size
+        padded = resize(logits, [max(side + -side % self.stride, self.smallest) for side in size])
+        return padded[..., :height, :width]

@@ -9,12 +9,13 @@ from typing import Protocol
 from torch import nn
 
 from ..errors import ConfigError
-from . import deeplabv3plus, from_smp, from_torchvision, from_transformers, weights
+from . import deeplabv3plus, from_smp, from_torchvision, from_transformers, hrnet, weights
 from .config import ModelConfig
 from .deeplabv1 import DeepLabV1
 from .deeplabv2 import DeepLabV2, load_resnet
 from .deeplabv3plus import DeepLabV3Plus
 from .fcn import FCN8s, FCN16s, FCN32s
+from .hrnet import HRNet
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
 from .segnet import SegNet
@@ -62,6 +63,11 @@ MODELS: dict[str, Architecture] = {
     "deeplabv2": Architecture(builder=DeepLabV2, source="Chen et al. 2017", pretrained={"imagenet": load_resnet}),
     "deeplabv3plus": Architecture(
         builder=DeepLabV3Plus, source="Chen et al. 2018", pretrained={"imagenet": deeplabv3plus.load_imagenet}
+    ),
+    "hrnet": Architecture(
+        builder=HRNet,
+        source="Sun et al. 2019, Wang et al. 2020; OCR: Yuan et al. 2020",
+        pretrained={"imagenet": hrnet.load_imagenet},
     ),
 }
 
