@@ -30,6 +30,7 @@ CONFIGS = {
     "deeplabv3plus": ModelConfig(name="deeplabv3plus", options={"middle_blocks": 0}),
     "hrnet": ModelConfig(name="hrnet", options={"encoder": "hrnet_w18_small"}),
     "hrnet_ocr": ModelConfig(name="hrnet", options={"encoder": "hrnet_w18_small", "head": "ocr"}),
+    "nas_fpn": ModelConfig(name="nas_fpn", options={"cells": 1, "width": 16}),
 }
 OFFLINE = "tf_efficientnet_lite0"
 OFFLINE_FOUND = importlib.util.find_spec(weights.OFFLINE_PACKAGES[OFFLINE])

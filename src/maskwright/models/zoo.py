@@ -9,13 +9,14 @@ from typing import Protocol
 from torch import nn
 
 from ..errors import ConfigError
-from . import deeplabv3plus, from_smp, from_torchvision, from_transformers, hrnet, weights
+from . import deeplabv3plus, from_smp, from_torchvision, from_transformers, hrnet, nas_fpn, weights
 from .config import ModelConfig
 from .deeplabv1 import DeepLabV1
 from .deeplabv2 import DeepLabV2, load_resnet
 from .deeplabv3plus import DeepLabV3Plus
 from .fcn import FCN8s, FCN16s, FCN32s
 from .hrnet import HRNet
+from .nas_fpn import NasFPN
 from .resnet34_unet import ResNet34UNet
 from .segmenter import Segmenter
 from .segnet import SegNet
@@ -68,6 +69,11 @@ MODELS: dict[str, Architecture] = {
         builder=HRNet,
         source="Sun et al. 2019, Wang et al. 2020; OCR: Yuan et al. 2020",
         pretrained={"imagenet": hrnet.load_imagenet},
+    ),
+    "nas_fpn": Architecture(
+        builder=NasFPN,
+        source="Ghiasi et al. 2019, Zoph et al. 2020",
+        pretrained={"imagenet": nas_fpn.load_imagenet, "imagenet-offline": nas_fpn.load_offline},
     ),
 }
 
