@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "layers": set(),
     "ops": set(),
     "files": {"errors"},
-    "losses": {"errors", "types"},
+    "losses": {"errors", "ops", "types"},
     "data": {"errors", "files", "types"},
     "models": {"errors", "layers", "types"},
     "cluster": {"errors", "ops", "types"},

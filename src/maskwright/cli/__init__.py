@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import masks, measuring, models, training
+from . import labelling, masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -82,7 +82,7 @@ COMMANDS: Mapping[str, Command] = {
     "train": Command(
         summary="train a segmenter",
         load=training.train_command,
-        short={"--data": "--data.name", "--model": "--model.name"},
+        short={"--data": "--data.name", "--labels": "--data.labels", "--model": "--model.name"},
     ),
     "train-refiner": Command(
         summary="train CSPN or DySPN on a segmenter's out-of-fold masks",
@@ -100,6 +100,11 @@ COMMANDS: Mapping[str, Command] = {
     "refine": Command(
         summary="refine the masks of any tool",
         load=lambda: masks.refine,
+    ),
+    "scribble": Command(
+        summary="make weak labels from full masks: scribbles, points or boxes",
+        load=labelling.scribble_command,
+        short={"--data": "--data.name"},
     ),
     "cluster": Command(
         summary="group pixels by mean shift, without training",

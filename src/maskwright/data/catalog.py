@@ -18,6 +18,7 @@ from .official import Colour
 from .pets import Border, open_pets
 from .splits import hold_out
 from .transforms import AugmentConfig
+from .weak import parse_labels, with_weak_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class DataConfig:
         border: `pets` only: border pixels count as `pet`, or are `ignore`d.
         scenes: `digits` only: number of training scenes; validation and test get a quarter each.
         augment: random changes of the training images.
+        labels: weak labels of the training images, which take the place of their masks: `scribble:DIR`, `points:DIR` or
+            `boxes:DIR`. Validation and test keep the masks.
     """
 
     name: str = ""
@@ -48,6 +51,7 @@ class DataConfig:
     border: Border = "pet"
     scenes: int = 1600
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    labels: str = ""
 
     def __post_init__(self) -> None:
         for name in ("size", "split_seed"):
@@ -67,6 +71,13 @@ class DataConfig:
             raise ConfigError(f"data.augment.color changes RGB, but data.channels is {self.channels}; leave it at 0")
         if self.scenes < 4:
             raise ConfigError(f"data.scenes must be at least 4, got {self.scenes}")
+        if self.labels:
+            parse_labels(self.labels)
+            if self.augment.paste > 0:
+                raise ConfigError(
+                    f"data.augment.paste is {self.augment.paste} beside weak labels (data.labels), which do not show where "
+                    "an object ends; expected 0"
+                )
 
     def scaled(self, scale: int) -> "DataConfig":
         """Return the same pictures at `scale` times the size, with what the augmentation counts in pixels.
@@ -155,3 +166,15 @@ def _require_no_background(config: DataConfig, splits: Splits) -> None:
             f"{config.name} has the classes {list(splits.classes)} and no background; two classes are scored as background "
             "and object, so at least 3 are needed"
         )
+
+
+def open_training_data(config: DataConfig) -> Splits:
+    """Open the data set for training: as `open_data`, with the weak labels of `config.labels` in the training part.
+
+    Raises:
+        ConfigError, DataError: as `open_data` and `with_weak_labels`.
+    """
+    splits = open_data(config)
+    if not config.labels:
+        return splits
+    return dataclasses.replace(splits, train=with_weak_labels(splits.train, config.labels))

@@ -65,8 +65,8 @@ def _truth(sample: Sample) -> Tensor:
     return sample.target
 
 
-def _prepare_training(sample: Sample, *, size: int) -> tuple[Tensor, Tensor]:
-    image, target = resize_pair(sample.image, _truth(sample), size)
+def _prepare_training(sample: Sample, *, size: int, sparse: bool) -> tuple[Tensor, Tensor]:
+    image, target = resize_pair(sample.image, _truth(sample), size, sparse=sparse)
     assert target is not None
     return image, target
 
@@ -101,6 +101,7 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
         seed: of the augmentation.
         groups: group of each sample; objects are pasted within a group only. The folds of out-of-fold training are
             such groups: a network must not have seen what is pasted into an image that it never saw.
+        sparse: few pixels are labelled, and none of them may get lost when label maps are resized.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
         augmentation: AugmentConfig,
         seed: int,
         groups: NDArray[np.int64] | None = None,
+        sparse: bool = False,
     ) -> None:
-        self.prepared = _Prepared(dataset, partial(_prepare_training, size=size), bytes_each=_bytes_each(dataset, size))
+        prepare = partial(_prepare_training, size=size, sparse=sparse)
+        self.prepared = _Prepared(dataset, prepare, bytes_each=_bytes_each(dataset, size))
         self.transform = build_augmentation(augmentation)
         self.paste = augmentation.paste
         self.groups = np.zeros(len(dataset), np.int64) if groups is None else groups

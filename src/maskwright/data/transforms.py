@@ -1,13 +1,14 @@
 """Resizing and augmentation, image and label map together, by torchvision.transforms.v2.
 
-Images are resized bilinearly with antialiasing, label maps by nearest neighbour. What an augmentation brings in from
-outside the image is black, and ignored in the label map.
+Images are resized bilinearly with antialiasing, label maps by nearest neighbour, sparse ones so that thin lines survive.
+What an augmentation brings in from outside the image is black, and ignored in the label map.
 """
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -81,16 +82,42 @@ class OfColours(v2.Transform):
         return tv_tensors.Image(torch.cat((changed, inpt[..., 3:, :, :]), dim=-3))
 
 
-def resize_pair(image: Tensor, target: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
-    """Stretch image (bilinear, antialiased) and label map (nearest) to a square of `size` pixels; 0 keeps them."""
+def resize_pair(
+    image: Tensor, target: Tensor | None, size: int, *, sparse: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Stretch image (bilinear, antialiased) and label map to a square of `size` pixels; 0 keeps them.
+
+    The label map is resized to the nearest pixels' labels or, where it is `sparse`, by `resize_sparse`.
+    """
     if size == 0 or image.shape[-2:] == (size, size):
         return image, target
     resized: Tensor = v2.functional.resize(tv_tensors.Image(image), [size, size], antialias=True)
-    if target is not None:
+    if target is not None and sparse:
+        target = resize_sparse(target, size)
+    elif target is not None:
         # torchvision's own choice for masks, "nearest", takes each output pixel's corner and so shifts the labels.
         nearest = v2.InterpolationMode.NEAREST_EXACT
         target = v2.functional.resize_image(target[None], [size, size], interpolation=nearest)[0]
     return resized.as_subclass(Tensor), target
+
+
+def resize_sparse(target: UInt8[Tensor, "h w"], size: int) -> UInt8[Tensor, "s s"]:
+    """Stretch a label map of few labelled pixels to a square of `size` pixels, such that none of them gets lost.
+
+    A pixel of the result has the label of those pixels whose middle lies in it, and is ignored where these disagree; where
+    it holds none that is labelled, it has that of the nearest pixel, which makes a difference in enlargements alone.
+    """
+    nearest = v2.InterpolationMode.NEAREST_EXACT
+    resized: Tensor = v2.functional.resize_image(target[None], [size, size], interpolation=nearest)[0].flatten()
+    rows, columns = torch.nonzero(target != IGNORE_INDEX, as_tuple=True)
+    height, width = target.shape
+    # The middle of pixel i is at (i + ½) / height of the side.
+    cells = (2 * rows + 1) * size // (2 * height) * size + (2 * columns + 1) * size // (2 * width)
+    labels = target[rows, columns]
+    lowest = torch.full_like(resized, 255).scatter_reduce_(0, cells, labels, "amin")
+    highest = torch.zeros_like(resized).scatter_reduce_(0, cells, labels, "amax")
+    resized[cells] = torch.where(lowest == highest, lowest, IGNORE_INDEX)[cells]
+    return resized.reshape(size, size)
 
 
 def build_augmentation(config: AugmentConfig) -> v2.Transform | None:

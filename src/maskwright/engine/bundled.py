@@ -90,13 +90,13 @@ class BundledTask(SegmentationTask):
         images = self._formatted(batch.images)
         mended, refined = self.network(images[:, :3], torch.logit(images[:, 3:], eps=1e-3))
         weight = _edge_weight(batch.targets)
-        return self._weighted(refined, batch.targets, weight) + 0.5 * self._weighted(mended, batch.targets, weight)
+        return self._weighted(refined, batch, weight) + 0.5 * self._weighted(mended, batch, weight)
 
-    def _weighted(self, logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def _weighted(self, logits: Tensor, batch: TrainingBatch, weight: Tensor) -> Tensor:
         """Return the loss that the configuration names, plus cross-entropy that counts more near the edge."""
-        truth = (targets == 1).to(logits.dtype)
+        truth = (batch.targets == 1).to(logits.dtype)
         each = F.binary_cross_entropy_with_logits(logits[:, 0], truth, reduction="none")
-        return self.loss(logits, targets) + (weight * each).sum() / weight.sum().clamp_min(1)
+        return self.loss(logits, batch.targets, batch.images) + (weight * each).sum() / weight.sum().clamp_min(1)
 
 
 def _edge_weight(targets: Tensor) -> Tensor:
@@ -130,6 +130,10 @@ def train_bundled(config: BundledRunConfig, out: Path) -> Path:
         raise ConfigError(f"{config.coarse} has {len(splits.classes)} classes; expected a run of two")
     if coarse.data.channels != 3:
         raise ConfigError(f"{config.coarse} reads images of {coarse.data.channels} channels; expected RGB")
+    if coarse.data.labels:
+        raise ConfigError(
+            f"{config.coarse} learned from weak labels ({coarse.data.labels}); expected a run on full masks"
+        )
     if importlib.util.find_spec("skimage") is None:
         raise ConfigError("scikit-image is not installed; run pip install 'maskwright[train-bundled]'")
     others = {name: _training_part(name) for name in config.also}

@@ -29,8 +29,8 @@ class TrainConfig:
         weight_decay: of the optimizer.
         schedule: of the learning rate, per step: `constant`, `cosine` to 0, `one_cycle` (30 % up, then down to
             nearly 0), `poly` (power 0.9).
-        loss: weight of each term, of `dice`, `dice_batch`, `bce`, `cross_entropy`; empty takes `bce` + `dice` for
-            binary data and `cross_entropy` otherwise.
+        loss: weight of each term, of `dice`, `dice_batch`, `bce`, `cross_entropy`, `crf`; empty takes `bce` + `dice` for
+            binary data and `cross_entropy` otherwise; for weak labels `bce` or `cross_entropy`, and `crf`.
         label_resize: where a network's logits are smaller than the labels, resize the `logits` or the `labels`.
         precision: `fp32`, or `bf16` mixed precision, on CPUs too.
         channels_last: memory format of images and weights.

@@ -18,8 +18,16 @@ from ..models import Segmenter
 from .config import TrainConfig
 from .network import RefinedSegmenter, labels_at, logits_of_smaller
 
-DEFAULT_LOSS = {1: {"bce": 1.0, "dice": 1.0}}
-"""Logit channels → loss terms, where the configuration names none."""
+CRF_WEIGHT = 1.0
+"""Weight of the term `crf` beside the cross-entropy of weak labels, where the configuration names no loss."""
+
+
+def default_loss(logit_channels: int, *, weak: bool) -> dict[str, float]:
+    """Return the loss terms where the configuration names none; `weak` labels cover few pixels."""
+    entropy = "bce" if logit_channels == 1 else "cross_entropy"
+    if weak:
+        return {entropy: 1.0, "crf": CRF_WEIGHT}
+    return {entropy: 1.0, "dice": 1.0} if logit_channels == 1 else {entropy: 1.0}
 
 
 class SegmentationTask(pl.LightningModule):
@@ -30,14 +38,23 @@ class SegmentationTask(pl.LightningModule):
         classes: class names, index = label.
         config: how to train.
         logit_channels: channels of the network's logits.
+        weak: the labels are scribbles, points or boxes; decides the loss where `config` names none.
     """
 
-    def __init__(self, network: nn.Module, *, classes: Sequence[str], config: TrainConfig, logit_channels: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        classes: Sequence[str],
+        config: TrainConfig,
+        logit_channels: int,
+        weak: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self.classes = classes
-        terms = config.loss or DEFAULT_LOSS.get(logit_channels, {"cross_entropy": 1.0})
+        terms = config.loss or default_loss(logit_channels, weak=weak)
         self.loss = SegmentationLoss(terms, logit_channels=logit_channels, resize=config.label_resize)
         self.monitor = "iou_per_image" if len(classes) == 2 else "miou_present"
         self.meter = EvaluationMeter(classes)
@@ -56,13 +73,13 @@ class SegmentationTask(pl.LightningModule):
 
     def batch_loss(self, batch: TrainingBatch) -> Tensor:
         """Return what is minimised, a scalar: the loss, and that of a network's auxiliary logits with their weight."""
-        loss = self.loss(self.training_logits(batch), batch.targets)
+        loss = self.loss(self.training_logits(batch), batch.targets, batch.images)
         if self.auxiliary_logits is None:
             return loss
         assert isinstance(self.network, Segmenter)
         inside = self.network.at_image_size(self.auxiliary_logits, batch.images.shape[-2:])
         self.auxiliary_logits = None
-        return loss + self.network.net.auxiliary_weight * self.loss(inside, batch.targets)
+        return loss + self.network.net.auxiliary_weight * self.loss(inside, batch.targets, batch.images)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
         """Return the loss of one batch.
@@ -140,7 +157,7 @@ class RefinerTask(SegmentationTask):
         network: the coarse network (of the finished run) and the refiner; only the refiner is trained.
         fold_networks: one coarse network per fold, trained on the other folds.
         fold_of: fold of each training image, int64 (number of training images,).
-        classes: see `SegmentationTask`, likewise `config` and `logit_channels`.
+        classes: see `SegmentationTask`, likewise `config`, `logit_channels` and `weak`.
     """
 
     network: RefinedSegmenter
@@ -154,8 +171,9 @@ class RefinerTask(SegmentationTask):
         classes: Sequence[str],
         config: TrainConfig,
         logit_channels: int,
+        weak: bool = False,
     ) -> None:
-        super().__init__(network, classes=classes, config=config, logit_channels=logit_channels)
+        super().__init__(network, classes=classes, config=config, logit_channels=logit_channels, weak=weak)
         network.coarse.requires_grad_(False)
         # In a tuple, hence not part of this module's state: they are frozen and lie in their own runs.
         self.fold_networks = tuple(fold.eval().requires_grad_(False) for fold in fold_networks)
@@ -175,7 +193,7 @@ class RefinerTask(SegmentationTask):
         if self.feature_maps is None:
             return loss
         channels = self.network.refiner.affinity_net.logit_channels
-        return loss + self.loss(self.feature_maps[:, :channels], batch.targets)
+        return loss + self.loss(self.feature_maps[:, :channels], batch.targets, batch.images)
 
     def _keep_features(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.feature_maps = output if self.training else None

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.catalog import DataConfig, open_data
+from ..data.catalog import DataConfig, open_training_data
 from ..data.loading import Samples, TrainingData, TrainingLoader, scoring_loader
 from ..data.splits import Subset, fold_of_each
 from ..errors import ConfigError, MaskwrightError, TrainingError
@@ -95,7 +95,7 @@ def train_segmenter(
     """
     folder = RunFolder(root=out)
     # Before anything is written, so that a wrong data set leaves no folder behind.
-    splits = splits or open_data(config.data)
+    splits = splits or open_training_data(config.data)
     start = _weights_to_start_from(config, num_classes=len(splits.classes))
     prepare_folder(folder, config)
     if folder.metrics.exists():
@@ -108,7 +108,9 @@ def train_segmenter(
         network = build(config.model, num_classes=len(classes), in_channels=config.data.channels)
         if start is not None:
             network.load_state_dict(start)
-        return SegmentationTask(network, classes=classes, config=train, logit_channels=channels)
+        return SegmentationTask(
+            network, classes=classes, config=train, logit_channels=channels, weak=bool(config.data.labels)
+        )
 
     metadata = model_metadata(
         "segmenter", classes=classes, data=config.data, precision=config.train.precision, model=config.model
@@ -165,7 +167,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
     prepare_folder(folder, config)
     if folder.metrics.exists():
         return out
-    splits = open_data(coarse_config.data)
+    splits = open_training_data(coarse_config.data)
     fold_runs, fold_of = train_folds(
         coarse_config, coarse_folder, splits, folds=config.folds, epochs=config.fold_epochs
     )
@@ -179,6 +181,7 @@ def train_refiner(config: RefinerRunConfig, out: Path) -> Path:
             classes=splits.classes,
             config=train,
             logit_channels=logit_channels(len(splits.classes)),
+            weak=bool(data.labels),
         )
 
     job = Job(
@@ -280,7 +283,10 @@ def _fit_frozen_then_jointly(
     def make_task(train: TrainConfig) -> SegmentationTask:
         network = _untrained_refinement(config, classes, seed=train.seed)
         checkpoint.load_into(network, tensors, what=str(job.folder.frozen))
-        return SegmentationTask(network, classes=classes, config=train, logit_channels=logit_channels(len(classes)))
+        channels = logit_channels(len(classes))
+        return SegmentationTask(
+            network, classes=classes, config=train, logit_channels=channels, weak=bool(job.data.labels)
+        )
 
     train = dataclasses.replace(config.train, epochs=config.joint_epochs, learning_rate=config.joint_learning_rate)
     beat = max(before["val_score"], default=-math.inf)
@@ -328,7 +334,12 @@ def _fit_once(task: SegmentationTask, job: Job) -> History:
         task = task.to(memory_format=torch.channels_last)
     record = EpochRecord()
     samples = job.samples or TrainingData(
-        job.train_set, size=size, groups=job.folds, augmentation=job.data.augment, seed=train.seed
+        job.train_set,
+        size=size,
+        groups=job.folds,
+        augmentation=job.data.augment,
+        seed=train.seed,
+        sparse=bool(job.data.labels),
     )
     loader = TrainingLoader(
         samples,
