@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskwright.errors import ConfigError
-from maskwright.losses import SegmentationLoss, bce_loss, cross_entropy_loss, dice_loss, match_sizes
+from maskwright.losses import SegmentationLoss, bce_loss, crf_loss, cross_entropy_loss, dice_loss, match_sizes
 
 LARGE = 50.0
 TERMS = [("dice", 1), ("dice_batch", 1), ("bce", 1), ("dice", 3), ("dice_batch", 3), ("cross_entropy", 3)]
@@ -201,12 +201,121 @@ def test_equal_sizes_are_left_alone() -> None:
         assert match_sizes(logits, target, resize) == (logits, target)
 
 
+def brute_force_crf(probabilities: Tensor, image: Tensor, *, sigma: float, levels: float) -> Tensor:
+    """The dense-CRF loss of one image by the matrix of all pairs of pixels, float64.
+
+    Args:
+        probabilities: (C, H, W).
+        image: (3, H, W), in [0, 1].
+        sigma: pixels.
+        levels: grey levels.
+    """
+    _, height, width = image.shape
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack((rows, columns)).double() / sigma
+    features = torch.cat((places, image.double() * 255 / levels)).flatten(1).T
+    kernel = torch.exp(-(torch.cdist(features, features) ** 2) / 2)
+    root = kernel.sum(1).rsqrt()
+    kernel = root[:, None] * kernel * root
+    flat = probabilities.flatten(1)
+    return sum((p @ kernel @ (1 - p) for p in flat), flat.new_zeros(())) / (height * width)
+
+
+def crf_case(channels: int, size: int = 8) -> tuple[Tensor, Tensor]:
+    """Smooth random images and random logits."""
+    generator = torch.Generator().manual_seed(0)
+    images = F.interpolate(torch.rand(2, 3, 3, 3, generator=generator), (size, size), mode="bilinear")
+    return 2 * torch.randn(2, channels, size, size, generator=generator), images
+
+
+def all_classes(logits: Tensor) -> Tensor:
+    return logits.softmax(1) if logits.shape[1] > 1 else torch.cat((logits.sigmoid(), (-logits).sigmoid()), 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crf_equals_the_sum_over_all_pairs_and_so_does_its_gradient(channels: int) -> None:
+    logits, images = crf_case(channels)
+    logits.requires_grad_()
+    loss = crf_loss(logits, images, shrink=1, sigma=0.25, levels=60)
+    loss.backward()
+    exact = logits.detach().double().requires_grad_()
+    each = zip(all_classes(exact), images, strict=True)
+    expected = torch.stack([brute_force_crf(p, image, sigma=2, levels=60) for p, image in each]).mean()
+    expected.backward()
+    # The lattice approximates the Gaussian, coarsely where points are as few as here.
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    similarity = F.cosine_similarity(logits.grad.flatten().double(), exact.grad.flatten(), dim=0)
+    assert similarity > 0.95
+    assert logits.grad.norm().item() == pytest.approx(exact.grad.norm().item(), rel=0.1)
+
+
+def test_the_gradient_of_crf_is_that_of_its_value() -> None:
+    logits, images = crf_case(3)
+    logits.requires_grad_()
+    crf_loss(logits, images, shrink=2).backward()
+    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+    step = 1e-2
+    ends = [crf_loss(logits.detach() + sign * step * direction, images, shrink=2).item() for sign in (1, -1)]
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx((logits.grad * direction).sum().item(), rel=0.02)
+
+
+def test_crf_wants_classes_to_change_where_the_colours_do() -> None:
+    images = torch.zeros(1, 3, 16, 16)
+    images[..., 8:] = 1
+    along, across = torch.full((2, 1, 1, 16, 16), -LARGE)
+    along[..., 8:], across[..., 8:, :] = LARGE, LARGE
+    assert crf_loss(along, images, shrink=1).item() == pytest.approx(0, abs=1e-4)
+    assert crf_loss(across, images, shrink=1).item() > 0.05
+    assert crf_loss(torch.zeros_like(along), images, shrink=1).item() == pytest.approx(0.5, rel=0.01)
+
+
+def test_crf_of_a_batch_is_the_mean_of_its_images() -> None:
+    logits, images = crf_case(3)
+    singly = [crf_loss(logits[i : i + 1], images[i : i + 1]).item() for i in range(2)]
+    assert crf_loss(logits, images).item() == pytest.approx(sum(singly) / 2)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e4, 1e30])
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 1, 1), (3, 1, 1), (1, 1, 9), (4, 5, 3)])
+def test_crf_is_finite_for_any_size_and_any_logits(channels: int, height: int, width: int, scale: float) -> None:
+    logits = (scale * torch.randn(2, channels, height, width)).requires_grad_()
+    loss = crf_loss(logits, torch.rand(2, 4, height, width))
+    loss.backward()
+    assert 0 <= loss.item() < 2
+    assert logits.grad.isfinite().all()
+
+
+def test_crf_works_at_the_size_of_small_logits() -> None:
+    logits, _ = crf_case(1, size=4)
+    _, larger = crf_case(1, size=16)
+    assert crf_loss(logits, larger).item() == crf_loss(logits, F.adaptive_avg_pool2d(larger, 4), shrink=1).item()
+
+
+def test_crf_stands_beside_a_term_of_labels_and_needs_the_images() -> None:
+    logits, images = crf_case(1)
+    target = torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+    loss = SegmentationLoss({"bce": 1.0, "crf": 0.5}, logit_channels=1)
+    expected = bce_loss(logits, target) + 0.5 * crf_loss(logits, images)
+    assert loss(logits, target, images).item() == pytest.approx(expected.item())
+    with pytest.raises(ConfigError, match="images"):
+        loss(logits, target)
+
+
+def test_without_any_label_only_crf_teaches() -> None:
+    logits, images = crf_case(1)
+    nothing = torch.full((2, 8, 8), 255)
+    assert SegmentationLoss({"bce": 1.0}, logit_channels=1)(logits, nothing, images).item() == 0
+    both = SegmentationLoss({"bce": 1.0, "crf": 1.0}, logit_channels=1)(logits, nothing, images)
+    assert both.item() == crf_loss(logits, images).item()
+
+
 @pytest.mark.parametrize(
     ("terms", "channels", "named"),
     [
         ({}, 1, "empty"),
         ({"focal": 1.0}, 1, "focal.*dice"),
         ({"dice": -1.0}, 1, "dice.*-1"),
+        ({"crf": 1.0}, 1, "only crf.*bce"),
         ({"cross_entropy": 1.0}, 1, "cross_entropy.*bce"),
         ({"bce": 1.0}, 3, "bce.*cross_entropy"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskwright.data.transforms import AugmentConfig, augment, build_augmentation, resize_pair
+from maskwright.data.transforms import AugmentConfig, augment, build_augmentation, resize_pair, resize_sparse
 from maskwright.errors import ConfigError
 
 GEOMETRIC = {
@@ -196,3 +196,44 @@ def test_resized_image_and_labels_stay_together(size: int) -> None:
             (mask.sum(1 - axis) * positions).sum() / mask.sum() for mask in (shown.double(), labels.double())
         )
         assert abs(centre_shown - centre_labels) < 0.1
+
+
+def resized_slowly(target: Tensor, size: int) -> Tensor:
+    """What `resize_sparse` promises, pixel by pixel."""
+    height, width = target.shape
+    result = torch.full((size, size), 255, dtype=torch.uint8)
+    for row in range(size):
+        for column in range(size):
+            inside = {
+                int(target[y, x])
+                for y in range(height)
+                for x in range(width)
+                if row <= (y + 0.5) * size / height < row + 1 and column <= (x + 0.5) * size / width < column + 1
+            } - {255}
+            if len(inside) == 1:
+                result[row, column] = inside.pop()
+            elif not inside:
+                y, x = int((row + 0.5) * height / size), int((column + 0.5) * width / size)
+                result[row, column] = target[y, x]
+    return result
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (5, 23), (3, 4), (1, 1), (6, 6)])
+@pytest.mark.parametrize("size", [1, 5, 6, 11])
+def test_no_pixel_of_a_sparse_label_map_gets_lost(shape: tuple[int, int], size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, shape, generator=generator, dtype=torch.uint8)
+    target[torch.rand(shape, generator=generator) < 0.8] = 255
+    assert torch.equal(resize_sparse(target, size), resized_slowly(target, size))
+
+
+def test_a_thin_line_survives_only_the_sparse_way() -> None:
+    target = torch.full((40, 40), 255, dtype=torch.uint8)
+    target[:, 1] = 1
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    assert (resize_pair(image, target, 10)[1] == 255).all()
+    assert (resize_pair(image, target, 10, sparse=True)[1][:, 0] == 1).all()
+
+
+def test_a_sparse_label_map_without_labels_stays_so() -> None:
+    assert (resize_sparse(torch.full((7, 9), 255, dtype=torch.uint8), 4) == 255).all()

@@ -109,7 +109,9 @@ def _open_digits(config: DataConfig, path: str) -> Splits:
 
 
 DATASETS: dict[str, Callable[[DataConfig, str], Splits]] = {
-    "folder": lambda config, path: open_folder(_need_path(config, path), channels=config.channels),
+    "folder": lambda config, path: open_folder(
+        _need_path(config, path), channels=config.channels, train_masks=not config.labels
+    ),
     "pets": lambda config, path: open_pets(Path(path).expanduser() if path else None, border=config.border),
     "digits": _open_digits,
     "multidigit": lambda config, path: open_multidigit(_need_path(config, path)),

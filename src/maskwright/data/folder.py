@@ -41,11 +41,11 @@ _LAYOUTS = (("{part}/images", "{part}/masks"), ("images/{part}", "masks/{part}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """The files of one sample; `name` is the stem of the image."""
+    """The files of one sample; `name` is the stem of the image, and `mask` is None where weak labels take its place."""
 
     name: str
     image: Path
-    mask: Path
+    mask: Path | None
 
 
 class FolderDataset:
@@ -84,17 +84,19 @@ class FolderDataset:
             DataError: image and mask differ in size, or a label lies outside the classes.
         """
         pair = self.pairs[index]
-        target = self.table.encode(self.read(pair.mask), path=pair.mask)
+        target = None if pair.mask is None else self.table.encode(self.read(pair.mask), path=pair.mask)
         return read_sample(pair.name, pair.image, target, mask=str(pair.mask), channels=self.channels)
 
 
-def read_sample(name: str, path: Path, target: UInt8[np.ndarray, "h w"], *, mask: str, channels: int = 3) -> Sample:
+def read_sample(
+    name: str, path: Path, target: UInt8[np.ndarray, "h w"] | None, *, mask: str, channels: int = 3
+) -> Sample:
     """Decode the image of a label map.
 
     Args:
         name: of the sample.
         path: the image.
-        target: the label map.
+        target: the label map, or None where there is none.
         mask: where it came from, for the message.
         channels: of the image.
 
@@ -103,7 +105,7 @@ def read_sample(name: str, path: Path, target: UInt8[np.ndarray, "h w"], *, mask
         DataError: it differs in size from the label map.
     """
     image = read_image_of(path, channels=channels)
-    if image.shape[:2] != target.shape:
+    if target is not None and image.shape[:2] != target.shape:
         turned = " They fit when one is turned: draw the mask on the upright picture (EXIF orientation applied)."
         raise DataError(
             f"{path} is {image.shape[1]} x {image.shape[0]} pixels, its mask {mask} "
@@ -113,26 +115,28 @@ def read_sample(name: str, path: Path, target: UInt8[np.ndarray, "h w"], *, mask
     return Sample(
         name=name,
         image=torch.from_numpy(image).permute(2, 0, 1).contiguous(),
-        target=torch.from_numpy(target),
+        target=None if target is None else torch.from_numpy(target),
     )
 
 
-def open_folder(root: Path, *, channels: int = 3) -> Splits:
+def open_folder(root: Path, *, channels: int = 3, train_masks: bool = True) -> Splits:
     """Pair the files of a data set folder and check what can be checked without decoding every file.
 
     Masks are decoded until each part has shown a foreground label, all of them where the classes have no names.
     Pictures that are in two parts, byte for byte, are named in a warning of the "maskwright" logger.
 
     Args:
-        root: the folder.
+        root: the folder described above.
         channels: of the images, see `FolderDataset`; images may be `.npy` arrays where it is not 3.
+        train_masks: training images need masks; otherwise those without one have no target.
 
     Raises:
         DataError: no known layout, missing pairs, several files of one stem, unusable split lists or classes, or a part
             whose masks hold 0 and 255 (ignored) only.
         ImageError: a mask that was read for its labels cannot be decoded.
     """
-    parts = _find_parts(root, suffixes=_IMAGE_SUFFIXES if channels == 3 else _IMAGE_SUFFIXES | ARRAY_SUFFIXES)
+    suffixes = _IMAGE_SUFFIXES if channels == 3 else _IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    parts = _find_parts(root, suffixes=suffixes, train_masks=train_masks)
     table = load_classes(root / "classes.yaml")
     for part, pairs in parts.items():
         _require_foreground(root, part, pairs, table)
@@ -175,27 +179,32 @@ def _digests(paths: Iterable[Path]) -> dict[bytes, list[Path]]:
     return files
 
 
-def _read_target(pair: Pair, table: ClassTable) -> np.ndarray:
-    return table.encode(read_labels(pair.mask), path=pair.mask)
+def _read_target(mask: Path, table: ClassTable) -> np.ndarray:
+    return table.encode(read_labels(mask), path=mask)
+
+
+def _masks(pairs: Sequence[Pair]) -> list[Path]:
+    return [pair.mask for pair in pairs if pair.mask is not None]
 
 
 def _require_foreground(root: Path, part: str, pairs: Sequence[Pair], table: ClassTable) -> None:
     """Read masks until one holds a label other than 0 and ignored; a part without any teaches and tests nothing."""
     ignored = 0
-    for pair in pairs:
-        target = _read_target(pair, table)
+    masks = _masks(pairs)
+    for mask in masks:
+        target = _read_target(mask, table)
         if ((target > 0) & (target != IGNORE_INDEX)).any():
             return
         ignored += int((target == IGNORE_INDEX).any())
     expected = "0..C-1" if table.names is None else f"0..{len(table.names) - 1}"
     if ignored:
         raise DataError(
-            f"{root}: the {len(pairs)} masks of {part} hold 0 and 255 only, and 255 means ignored ({ignored} masks "
+            f"{root}: the {len(masks)} masks of {part} hold 0 and 255 only, and 255 means ignored ({ignored} masks "
             f"have it); expected labels {expected}. If 255 is the foreground, write `binary_foreground: 255` into "
             f"{root / 'classes.yaml'}."
         )
-    if part == "train":
-        raise DataError(f"{root}: the {len(pairs)} masks of {part} hold 0 only; expected labels {expected}.")
+    if part == "train" and masks:
+        raise DataError(f"{root}: the {len(masks)} masks of {part} hold 0 only; expected labels {expected}.")
 
 
 def _find_names(parts: dict[str, list[Pair]], table: ClassTable) -> tuple[str, ...]:
@@ -204,8 +213,10 @@ def _find_names(parts: dict[str, list[Pair]], table: ClassTable) -> tuple[str, .
         return ("background", "foreground")
     seen = np.zeros(256, bool)
     for pairs in parts.values():
-        for pair in pairs:
-            seen[np.unique(_read_target(pair, table))] = True
+        for mask in _masks(pairs):
+            seen[np.unique(_read_target(mask, table))] = True
+    if not seen[1:IGNORE_INDEX].any():
+        raise DataError("no mask tells which classes there are; name them in classes.yaml, the background first.")
     last = int(np.flatnonzero(seen[:IGNORE_INDEX])[-1])
     absent = [str(label) for label in np.flatnonzero(~seen[:last])]
     if absent:
@@ -213,12 +224,15 @@ def _find_names(parts: dict[str, list[Pair]], table: ClassTable) -> tuple[str, .
     return ("background", *(f"class_{label}" for label in range(1, last + 1)))
 
 
-def _find_parts(root: Path, *, suffixes: frozenset[str]) -> dict[str, list[Pair]]:
+def _find_parts(root: Path, *, suffixes: frozenset[str], train_masks: bool) -> dict[str, list[Pair]]:
     for images, masks in _LAYOUTS:
         if (root / images.format(part="train")).is_dir():
             folders = {part: (root / images.format(part=part), root / masks.format(part=part)) for part in _PARTS}
             present = {part: pair for part, pair in folders.items() if pair[0].is_dir() or pair[1].is_dir()}
-            found = {part: _pair_up(*pair, suffixes=suffixes) for part, pair in present.items()}
+            found = {
+                part: _pair_up(*pair, suffixes=suffixes, need_masks=train_masks or part != "train")
+                for part, pair in present.items()
+            }
             raise_all(problem for _, problems in found.values() for problem in problems)
             return {part: pairs for part, (pairs, _) in found.items()}
     if not (root / "images").is_dir():
@@ -226,20 +240,30 @@ def _find_parts(root: Path, *, suffixes: frozenset[str]) -> dict[str, list[Pair]
             f"{root}: has no images; expected images/ and masks/, or train/images/ and train/masks/, or images/train/ "
             "and masks/train/ (and so for val and test)."
         )
-    pairs, problems = _pair_up(root / "images", root / "masks", suffixes=suffixes)
+    pairs, problems = _pair_up(root / "images", root / "masks", suffixes=suffixes, need_masks=train_masks)
     raise_all(problems)
-    return _split_by_lists(root, pairs)
+    parts = _split_by_lists(root, pairs)
+    raise_all(
+        f"images of {part} without a mask in {root / 'masks'}: {first_ten(bare)}"
+        for part, pairs in parts.items()
+        if part != "train" and (bare := [pair.image.name for pair in pairs if pair.mask is None])
+    )
+    return parts
 
 
-def _pair_up(image_folder: Path, mask_folder: Path, *, suffixes: frozenset[str]) -> tuple[list[Pair], list[str]]:
+def _pair_up(
+    image_folder: Path, mask_folder: Path, *, suffixes: frozenset[str], need_masks: bool
+) -> tuple[list[Pair], list[str]]:
     """Return the pairs by name, and in words every file that is not in exactly one pair."""
     images, masks = defaultdict(list), defaultdict(list)
     for path in list_images(image_folder, suffixes=suffixes):
         images[path.stem].append(path)
-    for path in list_images(mask_folder, suffixes=_MASK_SUFFIXES):
+    for path in list_images(mask_folder, suffixes=_MASK_SUFFIXES) if need_masks or mask_folder.is_dir() else []:
         masks[path.stem if path.stem in images else path.stem.removesuffix("_mask")].append(path)
     problems = {
-        f"images in {image_folder} without a mask in {mask_folder}": _files(images, images.keys() - masks.keys()),
+        f"images in {image_folder} without a mask in {mask_folder}": _files(
+            images, images.keys() - masks.keys() if need_masks else ()
+        ),
         f"masks in {mask_folder} without an image in {image_folder}": _files(masks, masks.keys() - images.keys()),
         f"images in {image_folder} that share a stem": _files(
             images, [n for n, same in images.items() if len(same) > 1]
@@ -250,7 +274,8 @@ def _pair_up(image_folder: Path, mask_folder: Path, *, suffixes: frozenset[str])
     }
     if not images:
         return [], [f"no images in {image_folder} ({', '.join(sorted(suffixes))})"]
-    pairs = [Pair(name=name, image=images[name][0], mask=masks[name][0]) for name in sorted(images) if name in masks]
+    named = sorted(images.keys() & masks.keys() if need_masks else images)
+    pairs = [Pair(name=name, image=images[name][0], mask=masks[name][0] if name in masks else None) for name in named]
     return pairs, [f"{len(files)} {what}: {first_ten(files)}" for what, files in problems.items() if files]
 
 

@@ -61,7 +61,10 @@ class _Prepared(Generic[T]):
 
 def _truth(sample: Sample) -> Tensor:
     if sample.target is None:
-        raise DataError(f"{sample.name} has no mask; training and scoring need one for every image")
+        raise DataError(
+            f"{sample.name} has no mask; training and scoring need one for every image. Beside weak labels, name a val part "
+            "that has masks, or set data.val_fraction to 0"
+        )
     return sample.target
 
 

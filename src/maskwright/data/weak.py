@@ -264,6 +264,6 @@ def _require_foreground(weak: WeakDataset, labels: str) -> None:
         else ""
     )
     raise DataError(
-        f"data.labels {labels}: the labels of {len(weak)} images hold no class but {weak.classes[0]!r} and unlabelled (255); "
-        f"expected some of {', '.join(weak.classes[1:])}.{remedy}"
+        f"data.labels {labels}: the labels of {len(weak)} images hold no class but {weak.classes[0]!r} and 255 "
+        f"(unlabelled); expected some of {', '.join(weak.classes[1:])}.{remedy}"
     )
