@@ -137,7 +137,7 @@ def random_changed(result):
 
 def test_drawing_in_parts_holds_every_resample(monkeypatch):
     monkeypatch.setattr(module, "DRAWS_AT_ONCE", 100)
-    draws = list(module._draws(images=30, resamples=10, seed=0))
+    draws = list(module.image_draws(images=30, resamples=10, seed=0))
     assert [len(part) for part in draws] == [3, 3, 3, 1]
     assert {part.shape[1] for part in draws} == {30}
     assert set(np.concatenate(draws).flat) == set(range(30))

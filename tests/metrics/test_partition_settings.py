@@ -137,7 +137,7 @@ def test_an_image_that_is_ignored_altogether_is_left_out():
 def test_intervals_are_quantiles_of_the_statistic_of_drawn_images(statistic):
     table = scored(random_images(0, number=7))
     interval = settings_interval(table, statistic, resamples=200, seed=5, level=0.9)
-    (draws,) = bootstrap._draws(7, 200, 5)
+    (draws,) = bootstrap.image_draws(7, 200, 5)
     replicates = [getattr(over_settings([table[image] for image in draw]), statistic) for draw in draws]
     assert interval.value == getattr(over_settings(table), statistic)
     assert [interval.low, interval.high] == pytest.approx(np.quantile(replicates, [0.05, 0.95]), rel=1e-12)

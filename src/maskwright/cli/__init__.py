@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import labelling, masks, measuring, models, training
+from . import comparing, labelling, masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -112,6 +112,11 @@ COMMANDS: Mapping[str, Command] = {
         short={"--min-region": "--min_region"},
         positional="IMAGES ",
         special=_cluster_options,
+    ),
+    "compare": Command(
+        summary="train several networks alike, and tell which to take and why",
+        load=comparing.compare_command,
+        short={"--data": "--data.name", "--model": "--model.name"},
     ),
     "evaluate": Command(
         summary="score folders of masks, and what changed between them",

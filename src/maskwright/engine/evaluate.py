@@ -20,7 +20,7 @@ from ..metrics.bootstrap import Change, bootstrap
 from ..metrics.boundary_meter import has_boundary
 from ..metrics.scores import scores
 from ..progress import track
-from ..types import IGNORE_INDEX, Dataset, EvaluationResult, RefinedMask, Splits
+from ..types import IGNORE_INDEX, Dataset, EvaluationResult, Prediction, RefinedMask, Splits
 from .borders import with_border
 from .masks import masks_by_name, pair_by_stem, read_coarse
 from .network import decide
@@ -88,6 +88,35 @@ def evaluate_run(
     evaluation = Evaluation(part=part, stages={name: meter.result() for name, meter in meters.items()})
     _save(stored, evaluation)
     return evaluation
+
+
+def evaluate_validation(run: Path, *, device: str = "auto") -> EvaluationResult:
+    """Score the masks of a segmenter's run on its validation part, at the images' own sizes.
+
+    The counts are kept in the run's `evaluation_val.json` and read from there the next time.
+
+    Args:
+        run: the run's folder.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        DataError: the data has no validation part.
+    """
+    folder = RunFolder(root=run)
+    stored = folder.evaluation_of_val
+    if stored.exists():
+        return next(iter(_load(stored).stages.values()))
+    require_finished(folder)
+    predictor = Predictor.load(run, device=device)
+    dataset = open_data(predictor.model.data).val
+    if dataset is None:
+        raise DataError(f"{run}: the data has no validation part to choose on; set data.val_fraction > 0")
+    meter = EvaluationMeter(predictor.model.classes)
+    for prediction, target in track(predictor.dataset(dataset), label=f"validate {run.name}", total=len(dataset)):
+        assert isinstance(prediction, Prediction)
+        meter.update(prediction.name, decide(prediction.logits), target)
+    _save(stored, Evaluation(part="val", stages={predictor.model.name: meter.result()}))
+    return meter.result()
 
 
 def compare(base: EvaluationResult, other: EvaluationResult) -> dict[str, Change]:

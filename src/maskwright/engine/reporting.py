@@ -214,7 +214,7 @@ def report_folders(
             title=" → ".join(results),
             summary_subject=f"{len(stages[0].result.names)} masks of {targets}",
             commands=tuple(commands),
-            facts=_machine(),
+            facts=machine_facts(),
             curves=(),
             stages=stages,
             strips=(),
@@ -259,7 +259,7 @@ def report_on_data(
             title=f"{' → '.join(folders)} on {kind}",
             summary_subject=f"{len(dataset)} {part} images of {kind}",
             commands=tuple(commands),
-            facts={"data": data.name, **_machine()},
+            facts={"data": data.name, **machine_facts()},
             curves=(),
             stages=stages,
             strips=(),
@@ -372,10 +372,11 @@ def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, 
         record = json.loads(run.folder.metrics.read_text(encoding="utf-8"))
         seconds[run.folder.root.name] = sum(record["history"]["seconds"])
     training = ", ".join(f"{name} {spent / 60:.1f} min" for name, spent in seconds.items())
-    return {"data": scored[0].predictor.model.data.name, **counts, "training time": training, **_machine()}
+    return {"data": scored[0].predictor.model.data.name, **counts, "training time": training, **machine_facts()}
 
 
-def _machine() -> dict[str, str]:
+def machine_facts() -> dict[str, str]:
+    """Return what ran and on what, for the facts of a page."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return {
         "versions": f"maskwright {maskwright.__version__}, torch {torch.__version__}, Python {platform.python_version()}",

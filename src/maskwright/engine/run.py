@@ -4,6 +4,7 @@ runs/NAME/config.yaml          what was asked for
           model.safetensors    the best weights, with all that is needed to build the network
           metrics.json         history and scores; its presence says that the training is finished
           evaluation.json      exact counts of every scored image
+          evaluation_val.json  the same of the validation part, where a comparison asked for it
           evaluation_border_B.json    the same by the convention B of Pet's border, where it was asked for
           report.html          the page
           log                  one line per event
@@ -70,7 +71,12 @@ class RunFolder:
     @property
     def evaluations(self) -> list[Path]:
         """All that there may be of them."""
-        return [self.evaluation, *(self.evaluation_with(border) for border in get_args(Border))]
+        return [self.evaluation, self.evaluation_of_val, *(self.evaluation_with(border) for border in get_args(Border))]
+
+    @property
+    def evaluation_of_val(self) -> Path:
+        """Exact counts of the validation images, where there is a test part too."""
+        return self.root / "evaluation_val.json"
 
     def evaluation_with(self, border: Border) -> Path:
         """The same by another convention of Pet's border than the run's own."""

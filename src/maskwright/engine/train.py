@@ -39,6 +39,9 @@ from .tasks import RefinerTask, SegmentationTask
 
 SMALLEST_BATCH = 1
 
+OUT_OF_MEMORY = "out of memory; starting again with batches of"
+"""What the log of a run says where memory forced smaller batches than were asked for."""
+
 History = dict[str, list[float]]
 """Per epoch `train_loss`, `val_score` and `seconds`."""
 
@@ -324,8 +327,8 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
                 ) from error
         job = dataclasses.replace(job, train=dataclasses.replace(job.train, batch_size=job.train.batch_size // 2))
         job.folder.resume.unlink(missing_ok=True)
-        job.folder.log(f"out of memory; starting again with batches of {job.train.batch_size}")
-        say(f"out of memory; starting again with batches of {job.train.batch_size}")
+        job.folder.log(f"{OUT_OF_MEMORY} {job.train.batch_size}")
+        say(f"{OUT_OF_MEMORY} {job.train.batch_size}")
 
 
 def _fit_once(task: SegmentationTask, job: Job) -> History:

@@ -120,7 +120,7 @@ def bootstrap(
     if statistic in BOUNDARY_STATISTICS:
         values = boundary_values(result, str(statistic))
         return _mean_interval(values, resamples=resamples, seed=seed, level=level)
-    evaluate = _evaluator(statistic, result.counts)
+    evaluate = evaluator(statistic, result.counts)
     return interval_over_images(evaluate, len(result.names), resamples=resamples, seed=seed, level=level)
 
 
@@ -151,12 +151,12 @@ def change(
             boundary scores were taken in different ways.
         ConfigError: as in `bootstrap`.
     """
-    rows = _aligned_rows(base, other)
+    rows = aligned_rows(base, other)
     if statistic in BOUNDARY_STATISTICS:
         gains = _boundary_gains(base, other, rows, str(statistic))
         interval = _mean_interval(gains, resamples=resamples, seed=seed, level=level)
     else:
-        before, after = _evaluator(statistic, base.counts), _evaluator(statistic, other.counts[rows])
+        before, after = evaluator(statistic, base.counts), evaluator(statistic, other.counts[rows])
         interval = interval_over_images(
             lambda draws: after(draws) - before(draws), len(base.names), resamples=resamples, seed=seed, level=level
         )
@@ -182,7 +182,7 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
         DataError: there is no value.
         ConfigError: `level` is out of range.
     """
-    _check_level(level)
+    check_level(level)
     if len(values) == 0:
         raise DataError("an interval over seeds needs the score of at least one training; got none")
     mean = float(np.mean(values))
@@ -197,7 +197,12 @@ Evaluator = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """From drawn images, int64, (R, N), to the statistic of each draw, (R,)."""
 
 
-def _evaluator(statistic: Statistic, counts: NDArray[np.int64]) -> Evaluator:
+def evaluator(statistic: Statistic, counts: NDArray[np.int64]) -> Evaluator:
+    """Return what computes a statistic of images with these counts, int64, (N, 3, C).
+
+    Raises:
+        ConfigError: the statistic is unknown, or one of boundaries.
+    """
     if callable(statistic):
         return lambda draws: np.array([statistic(counts[draw]) for draw in draws], dtype=np.float64)
     if statistic in IMAGE_STATISTICS:
@@ -241,7 +246,7 @@ def interval_over_images(evaluate: Evaluator, images: int, *, resamples: int, se
 
     The other arguments and the errors are as in `bootstrap`.
     """
-    _check_level(level)
+    check_level(level)
     if resamples < 2:
         raise ConfigError(f"resamples must be at least 2; got {resamples}")
     if images == 0:
@@ -249,7 +254,7 @@ def interval_over_images(evaluate: Evaluator, images: int, *, resamples: int, se
     value = float(evaluate(np.arange(images)[None])[0])
     if images == 1:
         return Interval(value, np.nan, np.nan)
-    replicates = np.concatenate([evaluate(draws) for draws in _draws(images, resamples, seed)])
+    replicates = np.concatenate([evaluate(draws) for draws in image_draws(images, resamples, seed)])
     replicates = replicates[~np.isnan(replicates)]
     if replicates.size == 0:
         return Interval(value, np.nan, np.nan)
@@ -257,7 +262,8 @@ def interval_over_images(evaluate: Evaluator, images: int, *, resamples: int, se
     return Interval(value, float(low), float(high))
 
 
-def _draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def image_draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the images that each resample holds, int64, (R, `images`), in pieces of at most DRAWS_AT_ONCE."""
     generator = np.random.default_rng(seed)
     rows = max(1, DRAWS_AT_ONCE // images)
     for start in range(0, resamples, rows):
@@ -271,8 +277,12 @@ def times_drawn(draws: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.bincount(cells.reshape(-1), minlength=draws.size).reshape(rows, images).astype(np.float64)
 
 
-def _aligned_rows(base: EvaluationResult, other: EvaluationResult) -> list[int]:
-    """The rows of `other` in the order of `base`, once it is sure that both scored the same truth."""
+def aligned_rows(base: EvaluationResult, other: EvaluationResult) -> list[int]:
+    """The rows of `other` in the order of `base`, once it is sure that both scored the same truth.
+
+    Raises:
+        DataError: the two differ in classes, in images, or in the truth of an image.
+    """
     if base.classes != other.classes:
         raise DataError(f"results of different classes cannot be compared: {base.classes} and {other.classes}")
     row = {name: index for index, name in enumerate(other.names)}
@@ -301,6 +311,6 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, like 0.95; got {level}")

@@ -1,7 +1,8 @@
 """Plots as SVG elements inside the page.
 
 matplotlib draws with stand-in colours, which become the page's CSS variables: the plots follow light and dark mode.
-No text from outside enters a plot, so none can break it; names stand in the HTML around it.
+No text from outside enters a plot, so none can break it; names stand in the HTML around it. (But for names of networks
+that could be built, in `trade_off`.)
 """
 
 import io
@@ -20,14 +21,14 @@ from numpy import ndarray
 
 from maskwright.report.records import NOTICEABLE
 
-_TEXT, _RULE, _ACCENT, _BETTER, _WORSE, _SAME = (f"#00000{number}" for number in range(1, 7))
+TEXT, RULE, ACCENT, BETTER, WORSE, SAME = (f"#00000{number}" for number in range(1, 7))
 _CSS = {
-    _TEXT: "var(--muted)",
-    _RULE: "var(--rule)",
-    _ACCENT: "var(--accent)",
-    _BETTER: "var(--better)",
-    _WORSE: "var(--worse)",
-    _SAME: "var(--same)",
+    TEXT: "var(--muted)",
+    RULE: "var(--rule)",
+    ACCENT: "var(--accent)",
+    BETTER: "var(--better)",
+    WORSE: "var(--worse)",
+    SAME: "var(--same)",
 }
 _BIN = 2 * NOTICEABLE
 _MAX_BINS = 16
@@ -38,15 +39,15 @@ def change_histogram(change: Float[ndarray, " n"]) -> Markup:
     edges = _bin_edges(float(np.abs(change).max(initial=0.0)))
     counts, _ = np.histogram(change, edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    colours = [_SAME if abs(x) < NOTICEABLE else _BETTER if x > 0 else _WORSE for x in middles]
-    figure, axes = _plot(width=4.0, height=2.2)
+    colours = [SAME if abs(x) < NOTICEABLE else BETTER if x > 0 else WORSE for x in middles]
+    figure, axes = plot(width=4.0, height=2.2)
     axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colours, edgecolor="none", linewidth=0)
-    axes.axvline(0, color=_TEXT, linewidth=0.8)
+    axes.axvline(0, color=TEXT, linewidth=0.8)
     axes.set_xlabel("change of IoU per image")
     axes.set_ylabel("images")
     axes.set_xlim(edges[0], edges[-1])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    return _svg(figure, f"Histogram of the change of IoU of {change.size} images", salt="change")
+    return svg(figure, f"Histogram of the change of IoU of {change.size} images", salt="change")
 
 
 def curve_plot(
@@ -60,19 +61,43 @@ def curve_plot(
         limits: of the y axis; None fits it to the values.
         mark: index of an epoch to point out.
     """
-    figure, axes = _plot(width=3.8, height=2.1)
+    figure, axes = plot(width=3.8, height=2.1)
     epochs = np.arange(1, len(values) + 1)
     heights = np.asarray(values, dtype=np.float64)
-    axes.plot(epochs, heights, color=_ACCENT, linewidth=1.6, marker="o" if len(values) <= 30 else "", markersize=3)
+    axes.plot(epochs, heights, color=ACCENT, linewidth=1.6, marker="o" if len(values) <= 30 else "", markersize=3)
     if mark is not None:
-        axes.plot(epochs[mark], heights[mark], marker="o", markersize=8, color=_BETTER, fillstyle="none")
+        axes.plot(epochs[mark], heights[mark], marker="o", markersize=8, color=BETTER, fillstyle="none")
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, len(values) + 0.5)
     if limits is not None:
         axes.set_ylim(*limits)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    return _svg(figure, f"{label} over {len(values)} epochs", salt="curve")
+    return svg(figure, f"{label} over {len(values)} epochs", salt="curve")
+
+
+def curves_plot(series: Sequence[Sequence[float]], *, label: str, limits: tuple[float, float] | None) -> Markup:
+    """Several courses of the same value over the epochs, as of trainings that differ in their seed.
+
+    Args:
+        series: a value per epoch each; at least one epoch in all.
+        label: what the values are, for readers who hear the page.
+        limits: of the y axis; None fits it to the values.
+    """
+    epochs = max(map(len, series))
+    figure, axes = plot(width=3.4, height=1.8)
+    for values in series:
+        heights = np.asarray(values, dtype=np.float64)
+        axes.plot(np.arange(1, len(values) + 1), heights, color=ACCENT, linewidth=1.3, alpha=0.75)
+        if len(values) == 1:
+            axes.plot([1], heights, color=ACCENT, marker="o", markersize=3)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(0.5, epochs + 0.5)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    return svg(figure, f"{label} over {epochs} epochs, {len(series)} trainings", salt="curves")
 
 
 def common_limits(series: Sequence[Sequence[float]]) -> tuple[float, float] | None:
@@ -92,24 +117,24 @@ def _bin_edges(reach: float) -> Float[ndarray, " bins"]:
     return np.concatenate([-right[::-1], right])
 
 
-def _plot(*, width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty plot of the page's style; sizes in inches of 96 CSS pixels."""
+def plot(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty plot of the page's style; sizes in inches of 96 CSS pixels."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
-    axes.grid(axis="y", color=_RULE, linewidth=0.7)
-    axes.tick_params(colors=_TEXT, labelsize=8.5, length=0)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.tick_params(colors=TEXT, labelsize=8.5, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_RULE)
+        spine.set_color(RULE)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_color(_TEXT)
+        axis.label.set_color(TEXT)
         axis.label.set_fontsize(9)
     return figure, axes
 
 
-def _svg(figure: Figure, label: str, *, salt: str) -> Markup:
-    """The figure as one <svg> element, the same bytes for the same figure."""
+def svg(figure: Figure, label: str, *, salt: str) -> Markup:
+    """Return the figure as one <svg> element, the same bytes for the same figure."""
     stream = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):

@@ -102,18 +102,18 @@ def exhibit(name: str, picture: Picture, base: Stage | None, stage: Stage) -> Ex
     before = None if base is None else iou_by_name(base.result)[name]
     mask = picture.masks.get(stage.name)
     earlier = None if base is None else picture.masks.get(base.name)
-    tiles = _given(picture)
+    tiles = given(picture)
     if base is not None and earlier is not None:
         tiles.append(Tile(uri=pictures.mask_uri(earlier), caption=base.name, score=before))
     if mask is not None:
         tiles.append(Tile(uri=pictures.mask_uri(mask), caption=stage.name, score=after))
         tiles += _compared(picture, earlier, mask)
-    return Exhibit(name=name, before=before, after=after, row=Row(heading="", tiles=tiles, ratio=_ratio(picture)))
+    return Exhibit(name=name, before=before, after=after, row=Row(heading="", tiles=tiles, ratio=ratio_of(picture)))
 
 
 def strip_rows(strip: Strip, classes: tuple[str, ...]) -> list[Row]:
     """The image and its truth, then for each refining stage its masks from the coarse one to the last."""
-    picture, ratio = strip.picture, _ratio(strip.picture)
+    picture, ratio = strip.picture, ratio_of(strip.picture)
     rows = []
     for stage, masks in strip.steps.items():
         tiles = [
@@ -125,13 +125,13 @@ def strip_rows(strip: Strip, classes: tuple[str, ...]) -> list[Row]:
             for number, mask in enumerate(masks)
         ]
         rows.append(Row(heading=stage, tiles=tiles + _compared(picture, masks[0], masks[-1]), ratio=ratio))
-    shown = _given(picture)
+    shown = given(picture)
     if not rows:
         shown += [Tile(uri=pictures.mask_uri(mask), caption=name) for name, mask in picture.masks.items()]
     return [Row(heading="", tiles=shown, ratio=ratio), *rows]
 
 
-def _given(picture: Picture) -> list[Tile]:
+def given(picture: Picture) -> list[Tile]:
     """The image and, where there is one, its truth."""
     tiles = [Tile(uri=pictures.image_uri(picture.image), caption="image", pixelated=pictures.is_small(picture.image))]
     if picture.truth is not None:
@@ -156,6 +156,6 @@ def _iou(mask: Labels, truth: Labels | None, classes: tuple[str, ...]) -> float 
     return float(image_iou(meter.result())[0])
 
 
-def _ratio(picture: Picture) -> float:
+def ratio_of(picture: Picture) -> float:
     height, width = picture.image.shape[:2]
     return float(np.clip(width / height, 0.6, 1.8))

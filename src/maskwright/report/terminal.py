@@ -10,7 +10,9 @@ from rich.table import Table
 from maskwright.metrics.bootstrap import bootstrap, change
 from maskwright.metrics.boundary_meter import boundary_values, has_boundary
 from maskwright.metrics.scores import scores
-from maskwright.report.tables import BOUNDARY_LABELS
+from maskwright.report.choice import PART_NAMES, Comparison, choose, reasons
+from maskwright.report.comparison import gmacs, p_value, rate, table_rows
+from maskwright.report.tables import BOUNDARY_LABELS, SCORE_LABELS
 from maskwright.types import EvaluationResult
 
 
@@ -29,6 +31,47 @@ def show(readings: Mapping[str, Mapping[str, EvaluationResult]], page: Path) -> 
     for name, stages in readings.items():
         if has_boundary(stages.values()):
             wide.print(_boundary_table(stages, name))
+    print(f"report: {page}")
+
+
+def show_comparison(comparison: Comparison, page: Path) -> None:
+    """Print the candidates of a comparison, which to take and why, and where the page lies."""
+    console = Console()
+    wide = console if console.is_terminal else Console(width=150)
+    score = f"{SCORE_LABELS[comparison.statistic]},\n{PART_NAMES[comparison.part]}"
+    table = Table(title=f"{comparison.images} {PART_NAMES[comparison.part]} images; {comparison.budget}")
+    tested = comparison.reported_images > 0
+    columns = [
+        score,
+        *(["test"] if tested else []),
+        "against\nthe best",
+        "p\n(Holm)",
+        "parameters",
+        "GMACs",
+        "images/s",
+    ]
+    table.add_column("", overflow="fold")
+    for column in [*columns, "s/epoch"]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in table_rows(comparison):
+        best = row.finding == "best"
+        table.add_row(
+            f"{row.one.label}{' *' if row.chosen else ''}",
+            f"{row.score:.3f}",
+            *([f"{row.one.reported:.3f}"] if tested else []),
+            "–" if best else f"{row.gap:+.3f}",
+            "–" if best else p_value(row.p_holm),
+            f"{row.one.parameters / 1e6:.2f} M",
+            gmacs(row.one.macs),
+            rate(row.one.measured.images_per_second),
+            rate(row.one.epoch_seconds),
+        )
+    wide.print(table)
+    chosen = comparison.candidates[choose(comparison)]
+    weights = "" if chosen.pretrained == "none" else f" --model.pretrained {chosen.pretrained}"
+    print(f"take {chosen.label} (*): --model {chosen.model}{weights}")
+    for reason in reasons(comparison):
+        print(f"  {reason}")
     print(f"report: {page}")
 
 
