@@ -185,15 +185,15 @@ def _why(comparison: Comparison, chosen: str, best: str) -> str:
             if comparison.cost != "time"
             else f"It has the highest mean {score}, {mean}, and no faster one comes within {comparison.margin:g} of it."
         )
-    gap = comparison.ranked(chosen).gap
+    gap, highest = comparison.ranked(chosen).gap, number(comparison.ranked(best).score.value)
     return (
         f"It needs the least ({cost}) of the candidates whose mean {score} is at most {comparison.margin:g} below the "
-        f"best one's: {mean} against {number(comparison.ranked(best).score.value)} of {comparison.label(best)} ({signed(gap.value)}, 95 % "
-        f"interval {signed(gap.low)} to {signed(gap.high)}), for {_times(comparison, chosen, best)} of its {cost}."
+        f"best one's: {mean} against {highest} of {comparison.label(best)} ({signed(gap.value)}, 95 % interval "
+        f"{signed(gap.low)} to {signed(gap.high)}), for {_share(comparison, chosen, best)} of its {cost}."
     )
 
 
-def _times(comparison: Comparison, chosen: str, best: str) -> str:
+def _share(comparison: Comparison, chosen: str, best: str) -> str:
     share = comparison.candidates[chosen].cost(comparison.cost) / comparison.candidates[best].cost(comparison.cost)
     return f"{share:.0%}".replace("%", " %")
 
@@ -233,8 +233,8 @@ def _weights(comparison: Comparison) -> str:
     if not random:
         return f"All encoders started from pretrained weights ({kinds})."
     return (
-        f"From pretrained weights ({kinds}) started {', '.join(trained)}; from random ones {', '.join(random)}. So it is encoder and "
-        "weights together that are compared here: a random start explains a good part of any loss."
+        f"From pretrained weights ({kinds}) started {', '.join(trained)}; from random ones {', '.join(random)}. So it is "
+        "encoder and weights together that are compared: a random start explains a good part of any shortfall."
     )
 
 

@@ -22,7 +22,10 @@ LONGEST_NAME = 26
 LOG_FROM = 3.0
 """Ratio of the largest to the smallest cost from which the axis is logarithmic."""
 
-_DISTANCES = (6, 10, 16, 24, 34, 46, 60, 76, 94)
+_NAME, _MARK, _LINE = 20.0, 5.0, 1.0
+"""How bad it is to cover each."""
+
+_DISTANCES = (6, 10, 16, 24, 34, 46, 60, 76, 94, 114, 136)
 _ANGLES = 16
 _LEADER_FROM = 12
 
@@ -96,11 +99,11 @@ def _scale(axes: Axes, costs: Sequence[float]) -> None:
 def _name_all(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Bbox]:
     figure.draw_without_rendering()  # lays the axes out
     centres = [axes.transData.transform((point.cost, point.score)) for point in points]
-    taken = [_around(x, y, 12 if point.chosen else 7) for (x, y), point in zip(centres, points, strict=True)]
+    taken = [(_around(x, y, 12 if point.chosen else 7), _MARK) for (x, y), point in zip(centres, points, strict=True)]
     for point in points:
         if math.isfinite(point.low) and math.isfinite(point.high):
-            ends = axes.transData.transform([(point.cost, point.low), (point.cost, point.high)])
-            taken.append(Bbox([(ends[0, 0] - 1, ends[0, 1]), (ends[1, 0] + 1, ends[1, 1])]))
+            (x, low), (_, high) = axes.transData.transform([(point.cost, point.low), (point.cost, point.high)])
+            taken.append((Bbox([(x - 1, low), (x + 1, high)]), _LINE))
     names = []
     for (x, y), point in zip(centres, points, strict=True):
         shown = point.label if len(point.label) <= LONGEST_NAME else point.label[: LONGEST_NAME - 1] + "…"
@@ -123,7 +126,7 @@ def _name_all(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Bbox]
         text.xyann = ((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y)
         if distance >= _LEADER_FROM:
             _lead(axes, point, (float(np.clip(x, box.x0, box.x1)) - x, float(np.clip(y, box.y0, box.y1)) - y))
-        taken.append(box)
+        taken.append((box, _NAME))
         names.append(box)
     return names
 
@@ -141,10 +144,10 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[tuple[B
             )
 
 
-def _badness(box: Bbox, distance: float, taken: Sequence[Bbox], room: Bbox) -> tuple[float, float]:
-    """What lies under a name or outside the plot, in points squared, and then how far it is from its point."""
-    covered = sum(_overlap(box, other) for other in taken)
-    return covered + box.width * box.height - _overlap(box, room), distance
+def _badness(box: Bbox, distance: float, taken: Sequence[tuple[Bbox, float]], room: Bbox) -> tuple[float, float]:
+    """What lies under a name or outside the plot, in points squared, weighted, and then how far it is from its point."""
+    covered = sum(weight * _overlap(box, other) for other, weight in taken)
+    return covered + _NAME * (box.width * box.height - _overlap(box, room)), distance
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
