@@ -2,8 +2,9 @@
 
     python -m maskwright.engine.footprint RUN HEIGHT WIDTH
 
-prints JSON. Memory that a process once had is never given back in its peak, so one network needs one process. On a CPU the
-peak is that of the whole process, Python and PyTorch included; on a GPU what PyTorch took of the device.
+prints JSON. What earlier work left behind in a process would be counted, or hide what is to be counted, so one network needs
+one process. On a CPU it is the peak of the process's resident memory less what it held before the network was read, which
+leaves Python and the libraries out; on a GPU what PyTorch took of the device.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,8 @@ STEPS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """Peak memory in bytes: of predicting one image, and of training with the run's batches; None where unknown."""
+    """Peak memory in bytes, the network included: of predicting one image, and of training with the run's batches; None
+    where unknown."""
 
     predicting: int | None
     training: int | None
@@ -51,8 +54,11 @@ def measure_footprint(run: Path, *, height: int, width: int) -> Footprint:
     return Footprint(predicting=found["predicting"], training=found["training"])
 
 
-def _measure_here(run: Path, *, height: int, width: int) -> Footprint:
+def footprint_here(run: Path, *, height: int, width: int) -> Footprint:
+    """Measure in this process; see `measure_footprint`."""
     config = read_config(RunFolder(root=run), SegmenterRunConfig)
+    before = _memory("VmRSS")
+    _forget_peak()
     predictor = Predictor.load(run, device=config.train.device)
     device = predictor.device
 
@@ -80,32 +86,41 @@ def _measure_here(run: Path, *, height: int, width: int) -> Footprint:
             loss.backward()
             optimizer.step()
 
-    return Footprint(predicting=_peak_of(predict, device), training=_peak_of(train, device))
+    return Footprint(predicting=_peak_of(predict, device, before), training=_peak_of(train, device, before))
 
 
-def _peak_of(work: Callable[[], None], device: torch.device) -> int | None:
-    """Peak so far; each piece of work needs more than those before it, so that its own peak is the process's."""
+def _peak_of(work: Callable[[], None], device: torch.device, before: int | None) -> int | None:
+    """Peak so far beyond `before`; training follows predicting, of which it needs more, so that the peak is its own."""
     try:
         work()
     except (torch.OutOfMemoryError, MemoryError, RuntimeError):
         return None
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = _memory("VmHWM")
+    return None if peak is None or before is None else peak - before
 
 
-def peak_memory() -> int | None:
-    """Return the largest resident size of this process so far, bytes; None where the system does not tell."""
+def _memory(field: str) -> int | None:
+    """Return what this process holds (VmRSS) or held at most (VmHWM), bytes; None where the system does not tell."""
     try:
         # Not getrusage: a new process inherits its parent's peak there.
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return 1024 * int(found[1]) if found else None
+
+
+def _forget_peak() -> None:
+    """Let the peak begin anew, since reading the libraries may have needed more than a small network does."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 if __name__ == "__main__":
     try:
-        measured = _measure_here(Path(sys.argv[1]), height=int(sys.argv[2]), width=int(sys.argv[3]))
+        measured = footprint_here(Path(sys.argv[1]), height=int(sys.argv[2]), width=int(sys.argv[3]))
     except MaskwrightError as failure:
         sys.exit(f"maskwright: {failure}")
     print(json.dumps({"predicting": measured.predicting, "training": measured.training}))
