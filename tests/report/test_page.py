@@ -315,6 +315,22 @@ def test_mistakes_have_their_own_colours() -> None:
     assert _pixels(pictures.mistakes_uri(image, truth, mask))[:3] == [colour for colour, _ in pictures.MISTAKE_LEGEND]
 
 
+def test_without_a_background_every_mistake_is_a_wrong_class() -> None:
+    image = np.zeros((1, 4, 3), np.uint8)
+    truth, mask = np.array([[1, 0, 1, 255]], np.uint8), np.array([[0, 1, 2, 1]], np.uint8)
+    *mistakes, ignored = _pixels(pictures.mistakes_uri(image, truth, mask, background=False))
+    assert set(mistakes) == {pictures.WRONG_COLOUR} and ignored != pictures.WRONG_COLOUR
+
+
+def test_official_colours_take_the_place_of_the_pages_own() -> None:
+    colours = ((128, 64, 0), (1, 2, 3))
+    assert _pixels(pictures.mask_uri(np.array([[0, 1, 2, 255]], np.uint8), colours)) == [
+        *("#804000", "#010203"),
+        *(pictures.class_colour(label) for label in (2, 255)),
+    ]
+    assert pictures.label_palette(2, colours).tolist() == [list(colour) for colour in colours]
+
+
 def test_masks_have_the_colours_of_the_legend() -> None:
     labels = [0, 1, 5, 21, 60, 255]
     uri = pictures.mask_uri(np.array([labels], np.uint8))

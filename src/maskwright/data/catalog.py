@@ -156,6 +156,12 @@ def open_data(config: DataConfig) -> Splits:
     return splits
 
 
+def official_colours(config: DataConfig, num_classes: int) -> tuple[Colour, ...]:
+    """Return the official colours of these classes, RGB by label; empty where the data set has none for so many."""
+    colours = COLOURS.get(config.name.partition(":")[0], ())
+    return colours if len(colours) == num_classes else ()
+
+
 def _require_no_background(config: DataConfig, splits: Splits) -> None:
     """Refuse what takes class 0 for the background where it is a class like the others."""
     if config.augment.paste:

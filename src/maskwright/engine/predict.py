@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import __version__
+from ..data.catalog import official_colours
 from ..data.io import as_colours, read_image_of, write_mask
 from ..data.loading import scoring_loader, to_float
 from ..data.naming import ARRAY_SUFFIXES, IMAGE_SUFFIXES, list_images, output_names
@@ -194,7 +195,8 @@ def predict_folder(
         raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}{SUFFIX[save]}" for path in paths}
-    palette = label_palette(len(predictor.model.classes))
+    classes = len(predictor.model.classes)
+    palette = label_palette(classes, official_colours(predictor.model.data, classes))
 
     def one(path: Path) -> None:
         write_logits(outputs[path], predictor.logits(predictor.read(path)), save=save, palette=palette)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..data.catalog import official_colours
 from ..data.io import read_image, write_mask
 from ..data.naming import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from ..errors import ConfigError
@@ -131,6 +132,7 @@ def _by_refiner(
     """Return what refines a file with a trained refiner, and the settings that it depends on."""
     refiner = TrainedRefiner(run, size=size, device=device)
     classes = len(refiner.classes)
+    palette = label_palette(classes, official_colours(refiner.predictor.model.data, classes))
 
     def refine(path: Path, mask: Path) -> tuple[Write, RefinementReport]:
         image = refiner.predictor.read(path)
@@ -139,7 +141,7 @@ def _by_refiner(
         start = time.perf_counter()
         refined = refiner.logits(coarse, image)
         seconds = time.perf_counter() - start
-        write = partial(write_logits, logits=refined, save=save, palette=label_palette(classes))
+        write = partial(write_logits, logits=refined, save=save, palette=palette)
         return write, RefinementReport.of((decide(refined) != decide(coarse)).numpy(), seconds=seconds)
 
     return refine, {"refiner": digest_of(model_file(run)), "size": refiner.size}

@@ -13,7 +13,7 @@ import torch
 
 import maskwright
 
-from ..data.catalog import DataConfig, open_data
+from ..data.catalog import DataConfig, official_colours, open_data
 from ..data.io import as_colours, read_image, read_labels
 from ..data.naming import list_images
 from ..data.pets import Border
@@ -21,8 +21,8 @@ from ..errors import DataError
 from ..files import write_json
 from ..metrics import image_iou
 from ..progress import say
-from ..report import Curve, Picture, Report, Stage, Strip, write_report
-from ..types import Dataset, EvaluationResult
+from ..report import Curve, Look, Picture, Report, Stage, Strip, write_report
+from ..types import Dataset, EvaluationResult, Splits
 from .borders import Readings, border_notes, conventions, with_border
 from .evaluate import (
     change_dict,
@@ -142,7 +142,8 @@ def report_readings(
     data = with_border(first.predictor.model.data, borders[0])
     splits = open_data(data)
     part, dataset = scored_part(splits)
-    pictures = _Pictures(dataset, shown)
+    look = _look(data, splits)
+    pictures = _Pictures(dataset, shown, look)
     readings = {border: {name: run.readings[border][key] for name, (run, key) in shown.items()} for border in borders}
     stages, convention, others = conventions(readings)
     what = f"{len(dataset)} {part} images of {data.name.partition(':')[0]}"
@@ -165,6 +166,7 @@ def report_readings(
             ),
             convention=convention,
             others=others,
+            look=look,
         ),
     )
     return readings
@@ -237,7 +239,9 @@ def report_on_data(
     """
     borders = list(readings)
     data = with_border(data, borders[0])
-    part, dataset = scored_part(open_data(data))
+    splits = open_data(data)
+    look = _look(data, splits)
+    part, dataset = scored_part(splits)
     masks = {name: masks_by_name(folder, dataset.names) for name, folder in folders.items()}
     index = {name: i for i, name in enumerate(dataset.names)}
 
@@ -249,6 +253,7 @@ def report_on_data(
             masks={
                 stage: read_prediction(paths[name], num_classes=len(dataset.classes)) for stage, paths in masks.items()
             },
+            look=look,
         )
 
     stages, convention, others = conventions(readings)
@@ -267,16 +272,22 @@ def report_on_data(
             notes=border_notes(data, borders),
             convention=convention,
             others=others,
+            look=look,
         ),
     )
+
+
+def _look(data: DataConfig, splits: Splits) -> Look:
+    return Look(colours=official_colours(data, len(splits.classes)), background=splits.background)
 
 
 class _Pictures:
     """Images, truths and masks of one data set by name; the masks are predicted when they are asked for."""
 
-    def __init__(self, dataset: Dataset, shown: Mapping[str, tuple[ScoredRun, str]]) -> None:
+    def __init__(self, dataset: Dataset, shown: Mapping[str, tuple[ScoredRun, str]], look: Look) -> None:
         self.dataset = dataset
         self.shown = shown
+        self.look = look
         self.index = {name: i for i, name in enumerate(dataset.names)}
         self.states = lru_cache(maxsize=64)(self._states)
 
@@ -287,7 +298,8 @@ class _Pictures:
             states = self.states(name, run.folder.root)
             masks[stage] = states[0] if key == COARSE and run.refined else states[-1]
         truth = None if sample.target is None else sample.target.numpy()
-        return Picture(image=as_colours(sample.image.permute(1, 2, 0).numpy()), truth=truth, masks=masks)
+        image = as_colours(sample.image.permute(1, 2, 0).numpy())
+        return Picture(image=image, truth=truth, masks=masks, look=self.look)
 
     def strip(self, name: str) -> Strip:
         steps = {

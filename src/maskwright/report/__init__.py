@@ -6,6 +6,6 @@ The first stage is the base that every other one is compared with.
 """
 
 from maskwright.report.page import write_report
-from maskwright.report.records import Convention, Curve, Picture, Report, Stage, Strip
+from maskwright.report.records import Convention, Curve, Look, Picture, Report, Stage, Strip
 
-__all__ = ["Convention", "Curve", "Picture", "Report", "Stage", "Strip", "write_report"]
+__all__ = ["Convention", "Curve", "Look", "Picture", "Report", "Stage", "Strip", "write_report"]

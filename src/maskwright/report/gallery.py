@@ -104,9 +104,9 @@ def exhibit(name: str, picture: Picture, base: Stage | None, stage: Stage) -> Ex
     earlier = None if base is None else picture.masks.get(base.name)
     tiles = given(picture)
     if base is not None and earlier is not None:
-        tiles.append(Tile(uri=pictures.mask_uri(earlier), caption=base.name, score=before))
+        tiles.append(Tile(uri=pictures.mask_uri(earlier, picture.look.colours), caption=base.name, score=before))
     if mask is not None:
-        tiles.append(Tile(uri=pictures.mask_uri(mask), caption=stage.name, score=after))
+        tiles.append(Tile(uri=pictures.mask_uri(mask, picture.look.colours), caption=stage.name, score=after))
         tiles += _compared(picture, earlier, mask)
     return Exhibit(name=name, before=before, after=after, row=Row(heading="", tiles=tiles, ratio=ratio_of(picture)))
 
@@ -118,7 +118,7 @@ def strip_rows(strip: Strip, classes: tuple[str, ...]) -> list[Row]:
     for stage, masks in strip.steps.items():
         tiles = [
             Tile(
-                uri=pictures.mask_uri(mask),
+                uri=pictures.mask_uri(mask, picture.look.colours),
                 caption=f"step {number}" if number else "coarse",
                 score=_iou(mask, picture.truth, classes),
             )
@@ -127,7 +127,10 @@ def strip_rows(strip: Strip, classes: tuple[str, ...]) -> list[Row]:
         rows.append(Row(heading=stage, tiles=tiles + _compared(picture, masks[0], masks[-1]), ratio=ratio))
     shown = given(picture)
     if not rows:
-        shown += [Tile(uri=pictures.mask_uri(mask), caption=name) for name, mask in picture.masks.items()]
+        shown += [
+            Tile(uri=pictures.mask_uri(mask, picture.look.colours), caption=name)
+            for name, mask in picture.masks.items()
+        ]
     return [Row(heading="", tiles=shown, ratio=ratio), *rows]
 
 
@@ -135,7 +138,7 @@ def given(picture: Picture) -> list[Tile]:
     """The image and, where there is one, its truth."""
     tiles = [Tile(uri=pictures.image_uri(picture.image), caption="image", pixelated=pictures.is_small(picture.image))]
     if picture.truth is not None:
-        tiles.append(Tile(uri=pictures.mask_uri(picture.truth), caption="truth"))
+        tiles.append(Tile(uri=pictures.mask_uri(picture.truth, picture.look.colours), caption="truth"))
     return tiles
 
 
@@ -144,7 +147,8 @@ def _compared(picture: Picture, before: Labels | None, after: Labels) -> list[Ti
     if picture.truth is None:
         return []
     if before is None:
-        return [Tile(uri=pictures.mistakes_uri(picture.image, picture.truth, after), caption="mistakes")]
+        uri = pictures.mistakes_uri(picture.image, picture.truth, after, background=picture.look.background)
+        return [Tile(uri=uri, caption="mistakes")]
     return [Tile(uri=pictures.change_uri(picture.image, picture.truth, before, after), caption="fixed / broken")]
 
 

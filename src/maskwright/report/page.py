@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jinja2
@@ -125,11 +125,11 @@ def render(report: Report) -> str:
         extremes=_all_extremes(base, compared, alone, picture_of),
         trainings=_trainings(report.curves),
         class_tables=[_class_tables(group) for group in [[base, *compared], *([stage] for stage in alone)]],
-        legend=[(pictures.class_colour(label), name) for label, name in enumerate(classes)],
+        legend=[(pictures.class_colour(label, report.look.colours), name) for label, name in enumerate(classes)],
         ignored_colour=pictures.class_colour(IGNORE_INDEX) if _has_ignored(report.stages) else None,
         change_legend=pictures.CHANGE_LEGEND,
-        mistake_legend=pictures.MISTAKE_LEGEND,
-        class_colour=pictures.class_colour,
+        mistake_legend=pictures.MISTAKE_LEGEND if report.look.background else pictures.MISTAKE_LEGEND[-1:],
+        class_colour=partial(pictures.class_colour, colours=report.look.colours),
         matrix_classes=MATRIX_CLASSES,
         noticeable=NOTICEABLE,
     )  # fmt: skip

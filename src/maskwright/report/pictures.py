@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from maskwright.report.records import RGB, Labels
+from maskwright.report.records import RGB, Colours, Labels
 from maskwright.types import IGNORE_INDEX
 
 MAX_SIDE = 320
@@ -39,8 +39,10 @@ _GREY_LEVELS = 12
 _GREY_RANGE = (200, 250)
 
 
-def class_colour(label: int) -> str:
-    """The colour of a class, the same on every page: "#rrggbb"."""
+def class_colour(label: int, colours: Colours = ()) -> str:
+    """The colour of a class, "#rrggbb": of `colours`, RGB by label, else the same on every page."""
+    if label < len(colours):
+        return "#{:02x}{:02x}{:02x}".format(*colours[label])
     if label == 0:
         return BACKGROUND_COLOUR
     if label == IGNORE_INDEX:
@@ -67,9 +69,9 @@ def image_uri(image: RGB, *, max_side: int = MAX_SIDE) -> str:
     return _data_uri(picture.resize(size, Image.Resampling.BOX), "jpeg", quality=82, optimize=True)
 
 
-def mask_uri(mask: Labels) -> str:
-    """A label map in the class colours, as a data URI."""
-    return _palette_uri(mask, [class_colour(label) for label in range(256)])
+def mask_uri(mask: Labels, colours: Colours = ()) -> str:
+    """A label map in the class colours, as a data URI; `colours` as in `class_colour`."""
+    return _palette_uri(mask, [class_colour(label, colours) for label in range(256)])
 
 
 def change_uri(image: RGB, truth: Labels, before: Labels, after: Labels) -> str:
@@ -80,10 +82,13 @@ def change_uri(image: RGB, truth: Labels, before: Labels, after: Labels) -> str:
     return _marked_uri(image, tuple(scored & mark for mark in marks))
 
 
-def mistakes_uri(image: RGB, truth: Labels, mask: Labels) -> str:
-    """What a mask misses, has too much, or gives the wrong class (MISTAKE_LEGEND), over the faded image."""
+def mistakes_uri(image: RGB, truth: Labels, mask: Labels, *, background: bool = True) -> str:
+    """What a mask misses, has too much, or gives the wrong class (MISTAKE_LEGEND), over the faded image.
+
+    Where class 0 is no `background`, nothing can be missed or too much: every mistake is a wrong class.
+    """
     mistaken = (truth != IGNORE_INDEX) & (mask != truth)
-    missed, extra = mistaken & (mask == 0), mistaken & (truth == 0)
+    missed, extra = mistaken & (mask == 0) & background, mistaken & (truth == 0) & background
     return _marked_uri(image, (missed, extra, mistaken & ~missed & ~extra))
 
 
@@ -117,6 +122,6 @@ def _data_uri(picture: Image.Image, kind: str, **settings: int) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def label_palette(num_classes: int) -> UInt8[ndarray, "k 3"]:
-    """Return the colours that label PNGs show in a viewer, the report's."""
-    return np.array([list(bytes.fromhex(class_colour(label)[1:])) for label in range(num_classes)], np.uint8)
+def label_palette(num_classes: int, colours: Colours = ()) -> UInt8[ndarray, "k 3"]:
+    """Return the colours that label PNGs show in a viewer, the report's; `colours` as in `class_colour`."""
+    return np.array([list(bytes.fromhex(class_colour(label, colours)[1:])) for label in range(num_classes)], np.uint8)

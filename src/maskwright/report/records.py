@@ -12,6 +12,7 @@ from maskwright.types import EvaluationResult
 
 RGB = UInt8[ndarray, "h w 3"]
 Labels = UInt8[ndarray, "h w"]
+Colours = Sequence[tuple[int, int, int]]
 
 NOTICEABLE = 0.01
 """Change of an image's IoU above which the image counts as better or worse."""
@@ -48,6 +49,19 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How labels are shown.
+
+    Attributes:
+        colours: RGB of the classes by label, 0 to 255; empty where the data set has no official ones.
+        background: whether class 0 is one.
+    """
+
+    colours: Colours = ()
+    background: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """One image with its truth and its masks, all of one size.
 
@@ -55,11 +69,13 @@ class Picture:
         image: RGB, uint8, (H, W, 3).
         truth: label map, uint8, (H, W), 255 = ignored; None where there is no truth.
         masks: label maps, uint8, (H, W), by the name of the stage that made them.
+        look: of the labels.
     """
 
     image: RGB
     truth: Labels | None
     masks: Mapping[str, Labels]
+    look: Look = Look()
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -126,6 +142,7 @@ class Report:
         config: the run's configuration as YAML; empty where there is none.
         convention: name of the reading of the truth by which `stages` were scored; empty where there is but one.
         others: the scores by other readings.
+        look: of the labels, that of the pictures.
     """
 
     title: str
@@ -140,6 +157,7 @@ class Report:
     config: str = field(default="", repr=False)
     convention: str = ""
     others: tuple[Convention, ...] = ()
+    look: Look = Look()
 
     def __post_init__(self) -> None:
         if not self.stages:
