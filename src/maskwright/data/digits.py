@@ -43,7 +43,7 @@ def open_digits(*, train: int, val: int, test: int, seed: int) -> Splits:
         scenes = [compose_scene(glyphs[chosen], labels[chosen], generator=generator) for _ in range(counts[part])]
         images, targets = (np.stack(arrays) for arrays in zip(*scenes, strict=True))
         parts[part] = ArrayDataset(images, targets, classes=CLASSES, prefix=part)
-    return Splits(**parts)
+    return Splits(train=parts["train"], val=parts["val"], test=parts["test"])
 
 
 def compose_scene(
