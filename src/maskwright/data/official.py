@@ -135,7 +135,7 @@ def require_files(root: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
     for part, pairs in parts.items():
         if not pairs:
             problems.append(f"{part} names no sample")
-        missing = [path for pair in pairs for path in (pair.image, pair.mask) if not path.is_file()]
+        missing = [path for pair in pairs for path in (pair.image, pair.mask) if path and not path.is_file()]
         if missing:
             shown = first_ten([str(path.relative_to(root)) for path in missing])
             problems.append(f"{root} lacks {len(missing)} file(s) that {part} names: {shown}")
