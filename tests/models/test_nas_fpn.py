@@ -114,7 +114,7 @@ def test_pooling_twice_is_pooling_at_once() -> None:
     ("encoder", "millions", "billions"), [("tf_efficientnet_b7", 71, 60), ("tf_efficientnet_l2", 485, 229)]
 )
 def test_sizes_are_those_of_the_authors(encoder: str, millions: float, billions: float) -> None:
-    # Their list of checkpoints, 21 classes, 512×512 pixels; it counts the encoder's classifier, which is not built here.
+    # Their list of checkpoints: 21 classes, 512×512 pixels; it counts the encoder's classifier, not built here.
     network = unallocated(lambda: NasFPN(3, 21, encoder=encoder))
     classifier = parameters_of(unallocated(lambda: timm.create_model(encoder))) - parameters_of(network.encoder)
     assert parameters_of(network) + classifier == pytest.approx(millions * 1e6, rel=0.0101)

@@ -71,7 +71,7 @@ class Segmenter(nn.Module):
         return getattr(self.net, "auxiliary", None)
 
     def at_image_size(self, logits: Float[Tensor, "n k _h _w"], size: Sequence[int]) -> Float[Tensor, "n k h w"]:
-        """Bring logits that `net` made inside, at a fraction of its padded input's size, to `size` = (height, width)."""
+        """Bring logits made inside `net`, at a fraction of its padded input's size, to `size` = (height, width)."""
         height, width = size
         padded = resize(logits, [max(side + -side % self.stride, self.smallest) for side in size])
         return padded[..., :height, :width]
