@@ -119,15 +119,14 @@ class _PairwiseCost(torch.autograd.Function):
         from .ops.permutohedral import Lattice
         from .ops.threads import kernel_threads
 
-        classes = probabilities.shape[1]
         every = torch.cat((probabilities, torch.ones_like(probabilities[:, :1])), 1)
         points, values = (
             part.detach().float().flatten(2).transpose(1, 2).contiguous().cpu().numpy() for part in (features, every)
         )
         with kernel_threads():
             filtered = [Lattice.build(p).normalised().filter(v) for p, v in zip(points, values, strict=True)]
-        sums = torch.from_numpy(np.stack(filtered)).transpose(1, 2).unflatten(2, probabilities.shape[2:])
-        own, all_classes = sums.to(probabilities.device).split((classes, 1), dim=1)
+        sums = torch.from_numpy(np.stack(filtered)).transpose(1, 2).reshape(every.shape)
+        own, all_classes = sums.to(probabilities.device).split((every.shape[1] - 1, 1), dim=1)
         ctx.save_for_backward((all_classes - 2 * own).to(probabilities.dtype))
         return (probabilities * (all_classes - own)).sum()
 
