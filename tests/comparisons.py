@@ -95,7 +95,7 @@ def made_up_comparison(
         "reported_images": 2 * images if part == "val" else 0,
         "margin": margin,
         "cost": cost,
-        "budget": "8 epochs in batches of 16 at 96 × 96 pixels, learning rate 0.001, 2 seeds",
+        "budget": "8 epochs in batches of 16 at 96 × 96 pixels, learning rate 0.001",
         "seeds": seeds,
         "failed": {},
     }

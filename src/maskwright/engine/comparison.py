@@ -214,9 +214,8 @@ def short_labels(names: Sequence[str]) -> dict[str, str]:
 def _budget(config: ComparisonConfig) -> str:
     train, size = config.train, config.data.size
     at = f"at {size} × {size} pixels" if size else "at their own size"
-    seeds = "one seed" if config.seeds == 1 else f"{config.seeds} seeds"
     epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
-    return f"{epochs} in batches of {train.batch_size} {at}, learning rate {train.learning_rate:g}, {seeds}"
+    return f"{epochs} in batches of {train.batch_size} {at}, learning rate {train.learning_rate:g}"
 
 
 def _write_page(
@@ -239,10 +238,10 @@ def _write_page(
         page,
         ComparisonReport(
             title=f"{count} {what} on {kind}" if count > 1 else f"{next(iter(comparison.candidates))} on {kind}",
-            subject=f"{sum(map(len, runs.values()))} trainings, each {_budget(config).rpartition(',')[0]}",
+            subject=f"{sum(map(len, runs.values()))} trainings, each {_budget(config)}",
             comparison=comparison,
             commands=tuple(commands),
-            facts={"data": config.data.name, "budget": _budget(config), **machine_facts()},
+            facts={"data": config.data.name, "seeds": ", ".join(map(str, config.seed_numbers)), **machine_facts()},
             hardest=[shown[name] for name in hardest],
             differing=[shown[name] for name in differing],
             classes=deciding.dataset.classes,
