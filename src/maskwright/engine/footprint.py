@@ -83,7 +83,7 @@ def footprint_here(run: Path, *, height: int, width: int) -> Footprint:
             with autocast(device, config.train.precision):
                 loss = task.batch_loss(TrainingBatch(images(batch), targets, torch.arange(batch)))
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return Footprint(predicting=_peak_of(predict, device, before), training=_peak_of(train, device, before))

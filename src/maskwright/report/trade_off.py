@@ -116,12 +116,13 @@ def _name_all(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Bbox]
             color=TEXT,
             parse_math=False,
             ha="center",
+            va="center_baseline",
         )
         text.set_in_layout(False)
-        text.set_va("center_baseline")
         size = text.get_window_extent()
         box, distance = min(
-            _places(x, y, size.width + 2, size.height), key=lambda place: _badness(*place, taken, axes.bbox)
+            _places(x, y, size.width + 2, size.height),
+            key=lambda place: _badness(place[0], place[1], taken, axes.bbox),
         )
         text.xyann = ((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y)
         if distance >= _LEADER_FROM:
