@@ -126,7 +126,8 @@ class _PairwiseCost(torch.autograd.Function):
         with kernel_threads():
             filtered = [Lattice.build(p).normalised().filter(v) for p, v in zip(points, values, strict=True)]
         sums = torch.from_numpy(np.stack(filtered)).transpose(1, 2).reshape(every.shape)
-        own, all_classes = sums.to(probabilities.device).split((every.shape[1] - 1, 1), dim=1)
+        sums = sums.to(probabilities.device)
+        own, all_classes = sums[:, :-1], sums[:, -1:]
         ctx.save_for_backward((all_classes - 2 * own).to(probabilities.dtype))
         return (probabilities * (all_classes - own)).sum()
 

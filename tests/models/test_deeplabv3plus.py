@@ -43,8 +43,8 @@ def test_the_whole_has_the_parameters_of_the_reference() -> None:
     assert parameters_of(network) + running_statistics_of(network) == 41_258_213
 
 
-def test_the_whole_costs_what_the_paper_says() -> None:
-    # Table 5 of the paper: 54.17 billion for 513×513 pixels, output stride 16; it counts more than the convolutions.
+def test_the_whole_costs_what_the_authors_say() -> None:
+    # The authors' list of models: 54.17 billion for 513×513 pixels at output stride 16, not of the convolutions alone.
     assert multiply_adds_of(unallocated(lambda: DeepLabV3Plus(3, 21)), 513, 513) == pytest.approx(54.17e9, rel=0.005)
 
 

@@ -52,7 +52,8 @@ class Source:
         for index, missing in enumerate(gaps):
             if not missing:
                 return index
-        lacks = f"lacks {', '.join(min(gaps, key=lambda missing: len(missing)))}" if root.is_dir() else "is no folder"
+        nearest = gaps[min(range(len(gaps)), key=lambda layout: len(gaps[layout]))]
+        lacks = f"lacks {', '.join(nearest)}" if root.is_dir() else "is no folder"
         raise DataError(
             f"{root} {lacks}; expected {self.title} as\n{self.tree}\nDownload: {self.download}, from {self.address}"
         )

@@ -80,10 +80,10 @@ class SemanticNetwork(nn.Module):
         if self.bgr:
             image = torch.cat((image[:, :3].flip(1), image[:, 3:]), 1)
         if self.shape.side:
-            side = (self.shape.side, self.shape.side)
-            if image.shape[-2:] == side:
+            size = (self.shape.side, self.shape.side)
+            if image.shape[-2:] == size:
                 return image
-            return F.interpolate(image, side, mode="bilinear", align_corners=False, antialias=True)
+            return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
         height, width = image.shape[-2:]
         if self.shape.square and height != width:
             side = max(height, width)
