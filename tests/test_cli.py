@@ -59,7 +59,7 @@ def test_every_command_explains_its_options(command: str, capsys: pytest.Capture
         main([command, "--help"])
     assert caught.value.code == 0
     output = capsys.readouterr()
-    assert f"maskwright {command}" in output.out and "--out" in output.out
+    assert f"maskwright {command}" in output.out and ("--out" in output.out or command == "models")
     assert "Traceback" not in output.out + output.err and output.err == ""
 
 
@@ -112,6 +112,9 @@ def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
         (["report"], "runs"),
         (["report", "no_run"], "no_run"),
         (["demo", "--scenes", "3"], "scenes"),
+        (["models", "unett"], "unet"),
+        (["models", "unet", "--size", "0"], "size"),
+        (["models", "unet", "--options", "{widht: 3}"], "widht"),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
 )
@@ -217,6 +220,22 @@ def test_predict_refine_and_report_say_what_they_wrote(
     assert main(["report", str(trained_run), str(refined_run), "--out", str(page)]) == 0
     text = capsys.readouterr().out
     assert "3 images" in text and "DySPN" in text and f"report: {page}" in text
+
+
+def test_models_lists_models_and_their_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--size", "64", "--json", str(tmp_path / "all.json")]) == 0
+    text = capsys.readouterr().out
+    stored = json.loads((tmp_path / "all.json").read_text())
+    for model in stored["models"]:
+        assert model["name"] in text and f"{model['macs'] / 1e9:.2f}" in text and "layers" not in model
+    assert "smp:ARCHITECTURE/ENCODER" in text and "12 architectures" in text and "hf:REPO" in text
+    options = ["--options", "{width: 4}", "--classes", "2", "--channels", "4", "--json", str(tmp_path / "one.json")]
+    assert main(["models", "unet", "--size", "64", *options]) == 0
+    text = capsys.readouterr().out
+    stored = json.loads((tmp_path / "one.json").read_text())
+    assert f"{stored['parameters']:,}" in text and "1×4×64×64" in text
+    assert all(layer["path"] in text for layer in stored["layers"])
+    assert (stored["classes"], stored["channels"], stored["layers"][-1]["output"]) == (2, 4, [1, 1, 64, 64])
 
 
 def test_report_scores_boundaries_where_asked(

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
+import tiny_transformers
 from maskwright.data.arrays import ArrayDataset
 from maskwright.data.catalog import DataConfig, open_data
+from maskwright.data.splits import Subset
 from maskwright.engine import checkpoint
 from maskwright.engine import train as training
 from maskwright.engine.config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
-from maskwright.engine.run import RunFolder, prepare_folder, read_config
+from maskwright.engine.run import RunFolder, load_model, prepare_folder, read_config
 from maskwright.engine.tasks import SegmentationTask, build_optimizer, build_schedule, parameter_groups
 from maskwright.engine.train import train_folds, train_refiner, train_segmenter
 from maskwright.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -418,3 +420,41 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(CheckpointError, match="segnet_lite with 2 classes"):
         train_segmenter(wider, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "cure"),
+    [(1, 6, "set train.batch_size to at least 2"), (2, 1, "more images")],
+)
+def test_a_batch_of_one_image_that_a_model_cannot_train_on_is_named(
+    batch_size: int, images: int, cure: str, squares: Path, config_of: ConfigOf, tmp_path: Path
+) -> None:
+    data = DataConfig(name=f"folder:{squares}")
+    config = dataclasses.replace(
+        config_of(data=data, batch_size=batch_size, epochs=1), model=ModelConfig(name="smp:DeepLabV3/tu-lcnet_050")
+    )
+    splits = open_data(data)
+    splits = dataclasses.replace(splits, train=Subset(splits.train, range(images)))
+    with pytest.raises(TrainingError, match=cure):
+        train_segmenter(config, tmp_path / "run", splits=splits)
+
+
+def test_a_run_of_a_repository_s_network_outlives_the_repository(config_of: ConfigOf, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    tiny_transformers.write("segformer", repository)
+    model = ModelConfig(name=f"hf:{repository}", pretrained="full")
+    config = dataclasses.replace(config_of(epochs=1, encoder_rate=0.5), model=model)
+    run = train_segmenter(config, tmp_path / "run")
+    shutil.rmtree(repository)
+    network = load_model(run).network
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 33, 20)).shape == (1, 1, 33, 20)
+    assert read_config(RunFolder(root=run), SegmenterRunConfig).model == model
+
+
+def test_the_backbones_of_torchvision_have_a_rate_of_their_own() -> None:
+    network = build("torchvision:lraspp_mobilenet_v3_large", num_classes=2)
+    config = TrainConfig(learning_rate=0.5, encoder_rate=0.1)
+    rest, encoder = parameter_groups(network, config)
+    assert {id(p) for p in encoder["params"]} == {id(p) for p in network.net.network.backbone.parameters()}
+    assert len(rest["params"]) == len(list(network.net.network.classifier.parameters()))

@@ -258,7 +258,7 @@ def test_small_models_have_no_pretrained_weights(name: str) -> None:
         ("smp:Unet", ["smp:ARCHITECTURE/ENCODER"]),
         ("smp:Unet/resnet17", ["resnet17", "resnet18"]),
         ("smp:Unet/tu-no_such_net", ["no_such_net"]),
-        ("smp:Umet/resnet18", ["smp:Umet/resnet18", "unet"]),
+        ("smp:Umet/resnet18", ["smp:Umet/resnet18", "Unet"]),
     ],
 )
 def test_an_unknown_name_lists_the_near_ones(name: str, expected: list[str]) -> None:
@@ -293,6 +293,7 @@ def test_a_kind_of_weights_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize("in_channels", [1, 2, 4])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_images_may_have_any_number_of_channels(name: str, in_channels: int) -> None:
+    torch.manual_seed(0)  # of a width of 4, some seeds leave nothing alive behind the ReLUs
     segmenter = build(CONFIGS[name], num_classes=3, in_channels=in_channels).eval()
     image = torch.rand(1, in_channels, 33, 20, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

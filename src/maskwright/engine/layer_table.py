@@ -119,7 +119,7 @@ def _traced(
     config: ModelConfig, device: str, *, size: int, num_classes: int, in_channels: int
 ) -> tuple[Segmenter, tuple[Layer, ...]]:
     with torch.device(device):
-        segmenter = build(config, num_classes=num_classes, in_channels=in_channels).eval()
+        segmenter = build(config, num_classes=num_classes, in_channels=in_channels).eval().requires_grad_(False)
     trace = _Trace(segmenter)
     with torch.no_grad(), trace.counter:
         segmenter(torch.zeros(1, in_channels, size, size, device=device))

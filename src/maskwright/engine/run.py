@@ -29,7 +29,7 @@ from ..data.catalog import DataConfig
 from ..data.pets import Border
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
-from ..models import ModelConfig, Segmenter, build
+from ..models import ModelConfig, Segmenter, build, self_contained
 from ..refine import RefinerConfig
 from . import checkpoint
 from .network import RefinedSegmenter, build_refined
@@ -176,8 +176,13 @@ def model_metadata(
         "classes": list(classes),
         "data": dataclasses.asdict(data),
         "precision": precision,
-        **{name: dataclasses.asdict(part) for name, part in parts.items()},
+        **{name: dataclasses.asdict(_self_contained(part)) for name, part in parts.items()},
     }
+
+
+def _self_contained(part: Any) -> Any:
+    """Leave no name in a model's configuration that only a repository elsewhere explains."""
+    return self_contained(part) if isinstance(part, ModelConfig) else part
 
 
 def model_file(run: Path) -> Path:

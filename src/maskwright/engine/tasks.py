@@ -15,6 +15,7 @@ from ..losses import SegmentationLoss
 from ..metrics import EvaluationMeter
 from ..metrics.scores import scores
 from ..models import Segmenter
+from ..models.weights import ENCODER_NAMES
 from .config import TrainConfig
 from .network import RefinedSegmenter, labels_at, logits_of_smaller
 
@@ -239,11 +240,11 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     if config.encoder_rate == 1:
         return [{"params": list(trained.values())}]
-    encoder = [name for name in trained if "encoder" in name.split(".")]
+    encoder = [name for name in trained if ENCODER_NAMES & set(name.split("."))]
     if not encoder:
         raise ConfigError(
             f"train.encoder_rate is {config.encoder_rate}, but the network has no part named encoder; leave it at 1, or "
-            "choose a model of smp:"
+            "choose a model of a library, such as smp:"
         )
     rest = [parameter for name, parameter in trained.items() if name not in encoder]
     rate = config.learning_rate * config.encoder_rate

@@ -317,9 +317,9 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
             return _fit_once(make_task(job.train), job)
         except MaskwrightError as error:
             raise _without_traceback(error) from None
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ConnectionError, EOFError) as error:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ConnectionError, EOFError, ValueError) as error:
             if not is_out_of_memory(error):
-                raise _named(error) from error
+                raise _named(error, job) from error
             if job.train.batch_size <= SMALLEST_BATCH:
                 raise TrainingError(
                     f"out of memory with one image per batch; lower data.size (now {job.data.size}) or choose a "
@@ -399,8 +399,14 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _named(error: BaseException) -> BaseException:
-    """Turn what a lost data worker raises into a named error; leave the rest."""
+def _named(error: BaseException, job: Job) -> BaseException:
+    """Turn what a lost data worker or a batch of one image raises into a named error; leave the rest."""
+    if "Expected more than 1 value per channel" in str(error):
+        # Behind a mean over the whole image, batch normalisation of a single image has one value per channel.
+        cure = "give it more images" if len(job.samples or job.train_set) == 1 else "set train.batch_size to at least 2"
+        return TrainingError(
+            f"this model cannot train on a batch of one image (batch normalisation needs several values); {cure}"
+        )
     # A worker that dies while it hands over a batch breaks the connection before PyTorch notices its death.
     if "DataLoader worker" in str(error) or isinstance(error, ConnectionError | EOFError):
         return TrainingError(

@@ -62,9 +62,11 @@ class Segmenter(nn.Module):
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Return logits, float, k = 1 for binary and one channel per class otherwise, at the size of `image`."""
         height, width = image.shape[-2:]
-        normalised = (image - self.mean) / self.std
-        padded = pad_to_multiple(normalised, self.stride, smallest=self.smallest)
-        return self.net(padded)[..., :height, :width]
+        return self.net(self.prepared(image))[..., :height, :width]
+
+    def prepared(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c H W"]:
+        """Normalise an image and pad it to a size that the network takes."""
+        return pad_to_multiple((image - self.mean) / self.std, self.stride, smallest=self.smallest)
 
     def auxiliary(self) -> nn.Module | None:
         """Return the module of the network whose output is logits to be trained too, if it has one: see `HRNet`."""

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from ..layers import resize
 
-SMALLEST_SUM = 1e-8
-"""Added before the logarithm, so that a class that no query has stays finite."""
+SMALLEST_SUM = 1e-30
+"""Sums are taken for at least this, so that the logarithm of a class that no query has stays finite."""
 
 TASKS = ("semantic", "instance", "panoptic")
 """What a universal network may be asked for; only OneFormer is told which."""
@@ -86,8 +86,8 @@ class SemanticNetwork(nn.Module):
             return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
         height, width = image.shape[-2:]
         if self.shape.square and height != width:
-            side = max(height, width)
-            image = F.pad(image, (0, side - width, 0, side - height), mode="replicate")
+            longer = max(height, width)
+            image = F.pad(image, (0, longer - width, 0, longer - height), mode="replicate")
         return image
 
     def at_size(
@@ -139,7 +139,7 @@ class QueryNetwork(SemanticNetwork):
         if self.masks_first:
             masks = resize(masks, fitted.shape[-2:])
         shares = self.at_size(class_shares(outputs.class_queries_logits, masks), fitted, image)
-        return self.one_or_all((shares + SMALLEST_SUM).log())
+        return self.one_or_all(shares.clamp_min(SMALLEST_SUM).log())
 
     def outputs(
         self, fitted: Float[Tensor, "n c H W"], *, task: Literal["semantic", "instance", "panoptic"] = "semantic"

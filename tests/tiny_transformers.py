@@ -9,6 +9,9 @@ from transformers import PreTrainedModel
 
 LABELS = 4
 
+LOUD = ("class_predictor", "class_embed", "mask_embed", "mask_head", "queries_embedder")
+"""Parts of names of parameters that are drawn anew, large."""
+
 
 def _swin(**more: Any) -> transformers.SwinConfig:
     return transformers.SwinConfig(
@@ -85,9 +88,9 @@ def mobilevit() -> PreTrainedModel:
 def mask2former() -> PreTrainedModel:
     config = transformers.Mask2FormerConfig(
         backbone_config=_swin(),
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
+        feature_size=64,
+        mask_feature_size=64,
+        hidden_dim=64,
         encoder_feedforward_dim=8,
         encoder_layers=1,
         decoder_layers=2,
@@ -113,8 +116,8 @@ def maskformer() -> PreTrainedModel:
     config = transformers.MaskFormerConfig(
         backbone_config=_swin(),
         decoder_config=decoder,
-        fpn_feature_size=32,
-        mask_feature_size=32,
+        fpn_feature_size=64,
+        mask_feature_size=64,
         num_labels=LABELS,
     )
     return transformers.MaskFormerForInstanceSegmentation(config)
@@ -123,9 +126,9 @@ def maskformer() -> PreTrainedModel:
 def oneformer() -> PreTrainedModel:
     config = transformers.OneFormerConfig(
         backbone_config=_swin(),
-        conv_dim=32,
-        mask_dim=32,
-        hidden_dim=32,
+        conv_dim=64,
+        mask_dim=64,
+        hidden_dim=64,
         encoder_feedforward_dim=8,
         dim_feedforward=8,
         encoder_layers=1,
@@ -178,6 +181,19 @@ def write(name: str, folder: Path) -> PreTrainedModel:
     """
     torch.manual_seed(0)
     network = BUILDERS[name]().eval()
+    # As the library draws weights, all queries would be of one class, and signals fade out where layers are many.
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if any(part in key for part in LOUD):
+                parameter.normal_()
+            elif name in ("dpt", "mobilevit") and parameter.ndim > 1:
+                torch.nn.init.kaiming_normal_(parameter)
+        if name == "mobilevit":
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = 1.0
+            network.train()(torch.rand(4, 3, 64, 64))
+            network.eval()
     network.save_pretrained(folder)
     processor(network).save_pretrained(folder)
     if name == "oneformer":
