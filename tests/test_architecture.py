@@ -19,14 +19,15 @@ MAY_IMPORT = {
     "ops": set(),
     "files": {"errors"},
     "losses": {"errors", "ops", "types"},
+    "instances": {"errors", "ops", "types"},
     "data": {"errors", "files", "types"},
     "models": {"errors", "layers", "types"},
     "cluster": {"errors", "ops", "types"},
     "refine": {"errors", "layers", "ops", "types"},
     "metrics": {"errors", "types"},
     "report": {"errors", "files", "metrics", "types"},
-    "engine": {"cluster", "data", "losses", "metrics", "models", "refine", "report", *LEAVES},
-    "cli": {"cluster", "data", "engine", "losses", "metrics", "models", "refine", "report", *LEAVES},
+    "engine": {"cluster", "data", "instances", "losses", "metrics", "models", "refine", "report", *LEAVES},
+    "cli": {"cluster", "data", "engine", "instances", "losses", "metrics", "models", "refine", "report", *LEAVES},
     "__main__": {"cli"},
 }
 """Part of the package (module or folder) → the other parts that it may import; the package's version anyone may."""

@@ -1,10 +1,10 @@
 """The records that the stages exchange."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,11 +21,13 @@ class Sample:
         image: uint8, (C, H, W); RGB where C = 3, and the first three channels where there are more.
         target: label map, uint8, (H, W), 0 = background where the data has one, 255 = ignored; None where there is no
             truth.
+        instances: number of each pixel's object, int32, (H, W), 0 = none; None where the data tells no objects apart.
     """
 
     name: str
     image: UInt8[Tensor, "c h w"]
     target: UInt8[Tensor, "h w"] | None
+    instances: Int32[Tensor, "h w"] | None = None
 
 
 class Dataset(Protocol):
@@ -106,3 +108,52 @@ class EvaluationResult:
     counts: NDArray[np.int64]
     confusion: NDArray[np.int64]
     ignored: NDArray[np.int64]
+
+
+class RLE(TypedDict):
+    """A binary mask in COCO's compressed run lengths, column by column; `size` is [H, W]."""
+
+    size: list[int]
+    counts: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instances:
+    """The N objects of one image, predicted or true; they may overlap.
+
+    Attributes:
+        name: the image's name.
+        size: height and width of the image, pixels.
+        masks: one each, of that size.
+        classes: int64, (N,): labels, 1 or more.
+        scores: float32, (N,): the higher the surer, in [0, 1]; 1 for the truth.
+        boxes: float32, (N, 4): left, top, width, height in pixels; None takes those around the masks.
+        areas: float64, (N,): pixels, by which sizes are told apart; None takes the masks' own.
+        crowd: bool, (N,): regions of several objects that nobody told apart, in the truth; None is none of them.
+    """
+
+    name: str
+    size: tuple[int, int]
+    masks: tuple[RLE, ...]
+    classes: Int64[np.ndarray, " n"]
+    scores: Float32[np.ndarray, " n"]
+    boxes: Float32[np.ndarray, "n 4"] | None = None
+    areas: Float[np.ndarray, " n"] | None = None
+    crowd: Bool[np.ndarray, " n"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segments:
+    """One image cut into segments that do not overlap: things (one object each) and stuff (one segment per class).
+
+    Attributes:
+        name: the image's name.
+        ids: int32, (H, W): number of each pixel's segment, 1 … S; 0 = void: unlabelled, never scored.
+        classes: int64, (S,): label of segment i + 1.
+        crowd: bool, (S,): see `Instances`; None is none of them.
+    """
+
+    name: str
+    ids: Int32[np.ndarray, "h w"]
+    classes: Int64[np.ndarray, " s"]
+    crowd: Bool[np.ndarray, " s"] | None = None

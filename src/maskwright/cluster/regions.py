@@ -25,6 +25,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
+from ..ops.components import number_pieces, root_of
 
 
 def connected_components(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
@@ -33,7 +34,7 @@ def connected_components(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, 
     Args:
         labels: any that fit int32; first pixels are first in raster order, row by row.
     """
-    return _components(_label_map(labels))
+    return number_pieces(_label_map(labels))
 
 
 def merge_small(
@@ -61,7 +62,7 @@ def merge_small(
     components, sizes, sums = _measured(components, colours)
     starts, borders = _border_lists(components, sizes, smallest)
     joined = _join(sizes, sums, starts, borders, smallest)
-    return _components(joined[components])
+    return number_pieces(joined[components])
 
 
 def merge_near(
@@ -88,7 +89,7 @@ def merge_near(
     components, sizes, sums = _measured(components, colours)
     starts, borders = _border_lists(components, sizes, components.size + 1)
     joined = _join_near(sizes, sums, starts, borders, float(distance))
-    return _components(joined[components])
+    return number_pieces(joined[components])
 
 
 def outlines(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -124,42 +125,6 @@ def _measured(
     if not np.isfinite(sums).all():
         raise DataError("some colours are not finite; expected finite numbers")
     return components, sizes, sums
-
-
-@njit(cache=True, nogil=True)
-def _root(parents: NDArray[np.int32], one: int) -> int:
-    """Return the first of the set that `one` belongs to, halving the way for those who ask again."""
-    while parents[one] != one:
-        parents[one] = parents[parents[one]]
-        one = parents[one]
-    return one
-
-
-@njit(cache=True, nogil=True)
-def _components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    height, width = labels.shape
-    flat = labels.ravel()
-    # First the parents of a union-find whose roots are first pixels, then, from the front on, the numbers.
-    found = np.empty(flat.size, np.int32)
-    for row in range(height):
-        for pixel in range(row * width, (row + 1) * width):
-            left = pixel > row * width and flat[pixel - 1] == flat[pixel]
-            above = row > 0 and flat[pixel - width] == flat[pixel]
-            first = _root(found, pixel - 1) if left else pixel
-            if above:
-                other = _root(found, pixel - width)
-                if left and other != first:
-                    found[max(first, other)] = min(first, other)
-                first = min(first, other)
-            found[pixel] = first
-    count = 0
-    for pixel in range(flat.size):
-        if found[pixel] == pixel:
-            found[pixel] = count
-            count += 1
-        else:
-            found[pixel] = found[found[pixel]]
-    return found.reshape(height, width)
 
 
 @njit(cache=True, nogil=True)
@@ -283,7 +248,7 @@ def _nearest(
     part = region
     while True:
         for entry in range(starts[part], starts[part + 1]):
-            borders[entry] = _root(parents, borders[entry])
+            borders[entry] = root_of(parents, borders[entry])
             common[borders[entry]] += 1
         part = following[part]
         if part == region:
@@ -331,7 +296,7 @@ def _join_near(
         age[first] += 1
         _add_pairs(queue, first, parents, following, sizes, sums, starts, borders, common, age, distance)
     for region in range(regions):
-        parents[region] = _root(parents, region)
+        parents[region] = root_of(parents, region)
     return parents
 
 
@@ -353,7 +318,7 @@ def _add_pairs(
     part = region
     while True:
         for entry in range(starts[part], starts[part + 1]):
-            other = _root(parents, borders[entry])
+            other = root_of(parents, borders[entry])
             borders[entry] = other
             if other == region or common[other]:
                 continue
