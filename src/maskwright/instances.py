@@ -88,9 +88,10 @@ def masks_of(instances: Instances) -> Bool[np.ndarray, "n h w"]:
 
 def to_map(instances: Instances) -> Int32[np.ndarray, "h w"]:
     """Return the map of numbers: i + 1 where object i is, 0 where none is; of overlapping objects the surest shows, of
-    equally sure ones the first."""
+    equally sure ones the first, and crowds only where nothing else is."""
     ids = np.zeros(instances.size, np.int32)
-    for number in np.argsort(-instances.scores, kind="stable")[::-1]:
+    crowd = np.zeros(len(instances.masks), np.bool_) if instances.crowd is None else instances.crowd
+    for number in np.lexsort((-instances.scores, crowd))[::-1]:
         ids[coco_mask.decode(instances.masks[number]).astype(np.bool_)] = number + 1
     return ids
 

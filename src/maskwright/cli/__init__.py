@@ -51,7 +51,8 @@ def _evaluate_options(parser: "ArgumentParser") -> set[str | int]:
     # As many as there are; jsonargparse's own option for a list wants brackets.
     help_text = "folders of label maps or probabilities; several are set side by side"
     parser.add_argument("--predictions", nargs="+", type=Path, required=True, help=help_text)
-    return {"predictions", _add_boundary(parser)}
+    _add_switch(parser, "instances", "score single objects: AP, AR, panoptic quality")
+    return {"predictions", "instances", _add_boundary(parser)}
 
 
 def _models_options(parser: "ArgumentParser") -> set[str | int]:

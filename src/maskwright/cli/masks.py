@@ -11,7 +11,7 @@ def predict(
     run: Path,
     images: Path,
     out: Path,
-    save: Literal["labels", "probabilities", "logits"] = "labels",
+    save: Literal["labels", "probabilities", "logits", "instances"] = "labels",
     flip: bool = False,
     method: str | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -24,14 +24,20 @@ def predict(
         run: folder of a run.
         images: a folder of images, or one image.
         out: folder of the masks.
-        save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first).
+        save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first), or instances (16-bit PNG of
+            the objects' numbers, and instances.json with all objects in COCO's format).
         method: refines the masks last: dense_crf (or dense_crf:deeplab, dense_crf:pydensecrf), bundled, guided or none; the
             run's own where it is not given.
         flip: average with the prediction of the mirrored image, at twice the time.
         device: where to compute.
     """
     from ..engine.predict import predict_folder
+    from ..engine.predict_instances import OBJECTS, predict_instances
 
+    if save == "instances":
+        written = predict_instances(run, images, out, flip=flip, method=method, device=device)
+        print(f"{len(written)} maps of objects in {out}; all objects: {out / OBJECTS}")
+        return
     written = predict_folder(run, images, out, save=save, flip=flip, method=method, device=device)
     print(f"{len(written)} masks in {out}")
 

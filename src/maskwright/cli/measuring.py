@@ -24,6 +24,8 @@ def evaluate(
     classes: Path | None = None,
     num_classes: int | None = None,
     boundary: bool = False,
+    instances: bool = False,
+    max_detections: int = 100,
 ) -> None:
     """Score folders of masks against the truth; of several, say what changed and whether it is more than chance.
 
@@ -42,12 +44,22 @@ def evaluate(
         classes: classes.yaml with names and rules; taken from the targets' folder, or its parent, where it is there.
         num_classes: number of classes where there is no classes.yaml.
         boundary: also score the edges of the masks; takes longer.
+        instances: score single objects (AP, AR, panoptic quality). Predictions are then folders of `maskwright predict
+            --save instances`, folders of maps of numbers, or results in COCO's format; --targets is a folder of maps or
+            a COCO file of annotations, --data one that tells objects apart, such as nuclei:DIR.
+        max_detections: of --instances: objects of each image and class that count at most for AP and AR.
     """
     if (targets is None) == (not data):
         raise ConfigError("expected --targets, a folder of true masks, or --data, such as pets:DIR, and not both")
     if (out / "config.yaml").exists():
         raise ConfigError(f"{out} is the folder of a run, whose metrics would be lost; choose another --out")
     folders = _stages(predictions, base)
+    if instances:
+        for name, given in (("boundary", boundary), ("border", border), ("num_classes", num_classes)):
+            if given:
+                raise ConfigError(f"--{name} is given beside --instances, which does not know it; leave it out")
+        _evaluate_instances(folders, targets, data, out, images=images, classes=classes, most=max_detections)
+        return
     if targets is None:
         for name, value in (("images", images), ("classes", classes), ("num_classes", num_classes)):
             if value is not None:
@@ -68,6 +80,32 @@ def evaluate(
     write_json(out / "metrics.json", record_of(stages))
     page = out / "report.html"
     report_folders(page, results, targets=targets, images=images, classes=classes, commands=[command_line()])
+    show(stages, page)
+
+
+def _evaluate_instances(
+    folders: Mapping[str, Path],
+    targets: Path | None,
+    data: str,
+    out: Path,
+    *,
+    images: Path | None,
+    classes: Path | None,
+    most: int,
+) -> None:
+    from ..engine.evaluate import record_of
+    from ..engine.instances import evaluate_instances, instance_record, open_truth
+    from ..engine.report_instances import report_instances
+    from ..files import write_json
+    from ..report import terminal
+
+    truth = open_truth(targets, data, classes=classes)
+    results = {name: evaluate_instances(path, truth, max_detections=most) for name, path in folders.items()}
+    stages = {name: one.masks for name, one in results.items()}
+    write_json(out / "metrics.json", {**record_of(stages), "instances": instance_record(results)})
+    page = out / "report.html"
+    report_instances(page, results, folders, truth=truth, images=images, commands=[command_line()])
+    terminal.show_objects(results)
     show(stages, page)
 
 

@@ -14,6 +14,7 @@ from .digits import open_digits
 from .folder import open_folder
 from .kitti import open_kitti
 from .multidigit import open_multidigit
+from .nuclei import open_nuclei
 from .official import Colour
 from .pets import Border, open_pets
 from .splits import hold_out
@@ -27,8 +28,8 @@ class DataConfig:
 
     Args:
         name: `folder:DIR`, `pets` or `pets:DIR`, `digits`, `multidigit:FILE.npz`, `camvid:DIR`, `voc:DIR`, `cityscapes:DIR`,
-            `ade20k:DIR`, `coco_stuff:DIR`, `kitti:DIR`, or `coco:FILE.json` of any annotations in COCO's format, with
-            `,images=DIR`, `,val=FILE.json` and others behind it (see docs/datasets.md).
+            `ade20k:DIR`, `coco_stuff:DIR`, `kitti:DIR`, `nuclei:DIR`, or `coco:FILE.json` of any annotations in COCO's
+            format, with `,images=DIR`, `,val=FILE.json` and others behind it (see docs/datasets.md).
         size: side in pixels of the square that images are stretched to for the network; 0 keeps their own size.
             Scores are always taken at the image's own size.
         val_fraction: share of the training part that is held out for validation where the data has no such part;
@@ -37,6 +38,8 @@ class DataConfig:
         channels: `folder` only: channels of the images, 3 for RGB; any other number reads files of so many channels as they
             are stored, such as RGB and depth; of three or more, the first are red, green and blue.
         border: `pets` only: border pixels count as `pet`, or are `ignore`d.
+        contour: `nuclei` only: so many pixels inside the outline of each nucleus become a class `border` of their own,
+            which tells nuclei apart that touch; 0 has no such class.
         scenes: `digits` only: number of training scenes; validation and test get a quarter each.
         augment: random changes of the training images.
         labels: weak labels of the training images, which take the place of their masks: `scribble:DIR`, `points:DIR` or
@@ -49,12 +52,13 @@ class DataConfig:
     split_seed: int = 0
     channels: int = 3
     border: Border = "pet"
+    contour: int = 0
     scenes: int = 1600
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     labels: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("size", "split_seed"):
+        for name in ("size", "split_seed", "contour"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
@@ -122,6 +126,7 @@ DATASETS: dict[str, Callable[[DataConfig, str], Splits]] = {
     "coco_stuff": lambda config, path: open_coco_stuff(_need_path(config, path)),
     "kitti": lambda config, path: open_kitti(_need_path(config, path)),
     "coco": lambda config, path: open_coco(str(_need_path(config, path))),
+    "nuclei": lambda config, path: open_nuclei(_need_path(config, path), contour=config.contour),
 }
 
 COLOURS: dict[str, tuple[Colour, ...]] = {
@@ -145,7 +150,7 @@ def open_data(config: DataConfig) -> Splits:
     if kind not in DATASETS:
         raise ConfigError(
             f"unknown data set {config.name!r}; expected folder:DIR, pets[:DIR], digits, multidigit:FILE.npz, camvid:DIR, "
-            "voc:DIR, cityscapes:DIR, ade20k:DIR, coco_stuff:DIR, kitti:DIR or coco:FILE.json (option --data)"
+            "voc:DIR, cityscapes:DIR, ade20k:DIR, coco_stuff:DIR, kitti:DIR, nuclei:DIR or coco:FILE.json (option --data)"
         )
     splits = DATASETS[kind](config, path)
     if not splits.background:

@@ -120,6 +120,14 @@ def render(report: Report) -> str:
         ],
         definitions={label: _code(text) for label, text in tables.definitions().items()},
         class_definition=_code(DEFINITIONS["iou"]),
+        sections=[
+            (
+                one,
+                {label: _code(text) for label, text in one.definitions.items()},
+                [_code(remark) for remark in one.remarks],
+            )
+            for one in report.sections
+        ],
         boundary_labels=tables.BOUNDARY_LABELS,
         strips=[(strip.name, gallery.strip_rows(strip, classes)) for strip in report.strips],
         extremes=_all_extremes(base, compared, alone, picture_of),

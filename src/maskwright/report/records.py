@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,6 +10,9 @@ from numpy import ndarray
 
 from maskwright.errors import DataError
 from maskwright.types import EvaluationResult
+
+if TYPE_CHECKING:
+    from maskwright.report.instances import Section
 
 RGB = UInt8[ndarray, "h w 3"]
 Labels = UInt8[ndarray, "h w"]
@@ -143,6 +147,7 @@ class Report:
         convention: name of the reading of the truth by which `stages` were scored; empty where there is but one.
         others: the scores by other readings.
         look: of the labels, that of the pictures.
+        sections: tables of further scores, such as those of objects.
     """
 
     title: str
@@ -158,6 +163,7 @@ class Report:
     convention: str = ""
     others: tuple[Convention, ...] = ()
     look: Look = Look()
+    sections: "tuple[Section, ...]" = ()
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -149,11 +149,16 @@ def why_not_comparable(base: EvaluationResult, other: EvaluationResult) -> str |
 
 def outcome_of(difference: Change) -> Outcome:
     """Whether a change is larger than the choice of images explains, and which way it goes."""
-    if not math.isfinite(difference.interval.low):
+    return outcome_word(difference.interval)
+
+
+def outcome_word(change: Interval) -> Outcome:
+    """`outcome_of` the interval of a change."""
+    if not math.isfinite(change.low):
         return "unknown"
-    if not difference.interval.excludes_zero:
+    if not change.excludes_zero:
         return "unchanged"
-    return "improved" if difference.interval.value > 0 else "harmed"
+    return "improved" if change.value > 0 else "harmed"
 
 
 def verdict(base: Stage, stage: Stage) -> Verdict:

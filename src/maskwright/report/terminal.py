@@ -9,9 +9,12 @@ from rich.table import Table
 
 from maskwright.metrics.bootstrap import bootstrap, change
 from maskwright.metrics.boundary_meter import boundary_values, has_boundary
+from maskwright.metrics.instance import instance_value
+from maskwright.metrics.panoptic import panoptic_quality
 from maskwright.metrics.scores import scores
 from maskwright.report.choice import PART_NAMES, Comparison, choose, reasons
 from maskwright.report.comparison import gmacs, p_value, rate, table_rows
+from maskwright.report.instances import ScoredObjects
 from maskwright.report.tables import BOUNDARY_LABELS, SCORE_LABELS
 from maskwright.types import EvaluationResult
 
@@ -73,6 +76,25 @@ def show_comparison(comparison: Comparison, page: Path) -> None:
     for reason in reasons(comparison):
         print(f"  {reason}")
     print(f"report: {page}")
+
+
+def show_objects(stages: Mapping[str, ScoredObjects]) -> None:
+    """Print AP, AR and panoptic quality of every stage; the page has the rest."""
+    console = Console()
+    wide = console if console.is_terminal else Console(width=120)
+    first = next(iter(stages.values())).objects
+    table = Table(title=f"{first.true_objects} objects in {len(first.names)} images")
+    columns = ["", "", "AP", "AP50", "AP75", "AR", "PQ", "SQ", "RQ"]
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, stage in stages.items():
+        quality = panoptic_quality(stage.panoptic)
+        for kind in stage.objects.matches:
+            values = [instance_value(stage.objects, one, kind=kind) for one in ("ap", "ap50", "ap75", "ar")]
+            values += list(quality) if kind == "mask" else []
+            row = ["–" if np.isnan(value) else f"{value:.4f}" for value in values]
+            table.add_row(name if kind == "mask" else "", {"mask": "masks", "box": "boxes"}[kind], *row)
+    wide.print(table)
 
 
 def _score_table(readings: Mapping[str, Mapping[str, EvaluationResult]]) -> Table:

@@ -1,0 +1,203 @@
+"""Objects in COCO's JSON files (Lin et al. 2014): the truth (`instances_*.json`) and results (a list of found objects).
+
+A segmentation is a list of polygons, run lengths as numbers, or compressed run lengths. In results without one, the
+object is its box. Images are known by `image_id`; results that also say `file_name`, as maskwright's do, by its stem.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from ..errors import DataError
+from ..files import write_json
+from ..types import RLE, Instances
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocoTruth:
+    """The truth of a COCO file.
+
+    Attributes:
+        classes: "background" and the names of the categories in the order of their numbers; index = label.
+        labels: category → label.
+        images: image's number → true objects; their `name` is the stem of `file_name`, or the number where it has none.
+    """
+
+    classes: tuple[str, ...]
+    labels: Mapping[int, int]
+    images: Mapping[int, Instances]
+
+
+def read_truth(path: Path) -> CocoTruth:
+    """Read `images`, `categories` and `annotations` of a COCO file.
+
+    Raises:
+        DataError: not readable as JSON, without these keys, or with annotations of unknown images or categories.
+    """
+    content = _read(path)
+    try:
+        names = {int(one["id"]): str(one["name"]) for one in content["categories"]}
+        labels = {category: label for label, category in enumerate(sorted(names), start=1)}
+        sizes = {int(one["id"]): (int(one["height"]), int(one["width"])) for one in content["images"]}
+        stems = {int(one["id"]): Path(str(one.get("file_name", one["id"]))).stem for one in content["images"]}
+        entries: dict[int, list[Entry]] = {image: [] for image in sizes}
+        for one in content["annotations"]:
+            entries[int(one["image_id"])].append(one)
+        images = {
+            image: objects(stems[image], sizes[image], ones, labels=labels, truth=True, path=path)
+            for image, ones in entries.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path} is no truth of COCO ({type(error).__name__}: {error}); expected images, categories and annotations "
+            "of those, as in instances_val2017.json"
+        ) from error
+    if not images:
+        raise DataError(f"{path} holds no image; expected at least one")
+    if len(set(stems.values())) < len(stems):
+        raise DataError(f"{path} holds images whose file names have the same stem; expected different ones")
+    return CocoTruth(
+        classes=("background", *(names[category] for category in sorted(names))), labels=labels, images=images
+    )
+
+
+def read_results(path: Path) -> dict[str | int, list[Entry]]:
+    """Read a list of found objects: stem of `file_name`, or `image_id` where there is none → its objects.
+
+    Raises:
+        DataError: not readable as JSON, or not such a list.
+    """
+    content = _read(path)
+    found: dict[str | int, list[Entry]] = defaultdict(list)
+    try:
+        if not isinstance(content, list):
+            raise TypeError(f"holds {type(content).__name__}")
+        for one in content:
+            key = Path(str(one["file_name"])).stem if "file_name" in one else int(one["image_id"])
+            found[key].append(one)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no results of COCO ({type(error).__name__}: {error}); expected a list of objects with image_id, "
+            "category_id, score and segmentation or bbox"
+        ) from error
+    return dict(found)
+
+
+def objects(
+    name: str,
+    size: tuple[int, int],
+    entries: Sequence[Entry],
+    *,
+    labels: Mapping[int, int] | None,
+    path: Path,
+    truth: bool = False,
+) -> Instances:
+    """Return the objects of one image.
+
+    Args:
+        name: of the image.
+        size: its height and width.
+        entries: its annotations or results.
+        labels: category → label; None takes categories as labels.
+        path: the file, for messages.
+        truth: annotations of the truth, which have areas and crowds instead of scores.
+
+    Raises:
+        DataError: an unknown category, a segmentation that cannot be read or is of another size, a score that is no
+            number.
+    """
+    try:
+        categories = [int(one["category_id"]) for one in entries]
+        unknown = set() if labels is None else {one for one in categories if one not in labels}
+        if unknown:
+            raise DataError(f"{path}: {name} has category {min(unknown)}, which the truth does not name")
+        masks = tuple(_mask(one, size) for one in entries)
+        scores = np.array([1.0 if truth else one["score"] for one in entries], np.float32)
+        boxes = None
+        if entries and all("bbox" in one for one in entries):
+            boxes = np.array([one["bbox"] for one in entries], np.float32).reshape(-1, 4)
+        areas = crowd = None
+        if truth and entries:
+            areas = np.array(
+                [one.get("area", coco_mask.area(m)) for one, m in zip(entries, masks, strict=True)], np.float64
+            )
+            crowd = np.array([bool(one.get("iscrowd", 0)) for one in entries])
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is not finite")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: an object of {name} cannot be read ({type(error).__name__}: {error})") from error
+    return Instances(
+        name=name,
+        size=size,
+        masks=masks,
+        classes=np.array(categories if labels is None else [labels[one] for one in categories], np.int64),
+        scores=scores,
+        boxes=boxes,
+        areas=areas,
+        crowd=crowd,
+    )
+
+
+def entries_of(instances: Instances, *, file_name: str) -> list[dict[str, Any]]:
+    """Return objects as results of COCO, but for `image_id`, which belongs to a set of images.
+
+    Boxes are left out: pycocotools makes them from the masks, and would else take the boxes' areas for the objects'.
+    """
+    return [
+        {
+            "file_name": file_name,
+            "category_id": int(label),
+            "score": round(float(score), 6),
+            "segmentation": {"size": list(instances.size), "counts": mask["counts"].decode("ascii")},
+        }
+        for mask, label, score in zip(instances.masks, instances.classes, instances.scores, strict=True)
+    ]
+
+
+def write_results(path: Path, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Write results of COCO, atomically.
+
+    Args:
+        path: the JSON file.
+        entries: file name of every image → its objects, from `entries_of`. `image_id` is the number that is the stem of
+            the file name, as COCO's are, or, where one stem is none, the place in the order of names, from 1.
+    """
+    stems = {name: Path(name).stem for name in entries}
+    numbered = all(stem.isascii() and stem.isdigit() for stem in stems.values())
+    numbered = numbered and len({int(stem) for stem in stems.values()}) == len(stems)
+    numbers = {name: int(stems[name]) if numbered else i for i, name in enumerate(sorted(entries), start=1)}
+    write_json(path, [{**one, "image_id": numbers[name]} for name in sorted(entries) for one in entries[name]])
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}; expected a file in COCO's format") from error
+
+
+def _mask(entry: Entry, size: tuple[int, int]) -> RLE:
+    height, width = size
+    stored = entry.get("segmentation")
+    if stored is None or stored == []:
+        left, top, wide, high = entry["bbox"]
+        stored = [[left, top, left + wide, top, left + wide, top + high, left, top + high]]
+    mask: RLE
+    if isinstance(stored, list):
+        mask = coco_mask.merge(coco_mask.frPyObjects(stored, height, width))
+    elif isinstance(stored["counts"], list):
+        mask = coco_mask.frPyObjects(stored, height, width)
+    else:
+        counts = stored["counts"]
+        mask = {"size": list(stored["size"]), "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    if tuple(mask["size"]) != size:
+        raise ValueError(f"its mask is of {mask['size']}, the image of {list(size)} (height, width)")
+    return mask
