@@ -6,6 +6,8 @@ the seed that is nearest within the foreground. Departs from DCAN in: one softma
 branches; the border is part of its object; a piece of foreground without a seed is an object too.
 """
 
+import warnings
+
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Int64, Integer
 from numpy.typing import NDArray
@@ -82,7 +84,7 @@ def masks_of(instances: Instances) -> Bool[np.ndarray, "n h w"]:
     """Return the masks of all objects as an array."""
     masks = np.zeros((len(instances.masks), *instances.size), np.bool_)
     for number, mask in enumerate(instances.masks):
-        masks[number] = coco_mask.decode(mask)
+        masks[number] = _decoded(mask)
     return masks
 
 
@@ -92,7 +94,7 @@ def to_map(instances: Instances) -> Int32[np.ndarray, "h w"]:
     ids = np.zeros(instances.size, np.int32)
     crowd = np.zeros(len(instances.masks), np.bool_) if instances.crowd is None else instances.crowd
     for number in np.lexsort((-instances.scores, crowd))[::-1]:
-        ids[coco_mask.decode(instances.masks[number]).astype(np.bool_)] = number + 1
+        ids[_decoded(instances.masks[number])] = number + 1
     return ids
 
 
@@ -189,6 +191,13 @@ def split_contours(labels: Integer[np.ndarray, "h w"], *, smallest: int = SMALLE
 def _encoded(mask: NDArray[np.bool_]) -> RLE:
     encoded: RLE = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return encoded
+
+
+def _decoded(mask: RLE) -> NDArray[np.bool_]:
+    with warnings.catch_warnings():
+        # pycocotools 2.0 makes arrays in a way that numpy 2 warns of.
+        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+        return coco_mask.decode(mask).astype(np.bool_)
 
 
 def _pieces(mask: NDArray[np.bool_]) -> NDArray[np.int32]:

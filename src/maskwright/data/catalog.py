@@ -61,6 +61,10 @@ class DataConfig:
         for name in ("size", "split_seed", "contour"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} must be at least 0, got {getattr(self, name)}")
+        if self.contour and self.name.partition(":")[0] != "nuclei":
+            raise ConfigError(
+                f"data.contour is {self.contour}, but {self.name!r} tells no objects apart; use nuclei:DIR"
+            )
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"data.val_fraction must be in [0, 1), got {self.val_fraction}")
         if self.border not in ("pet", "ignore"):

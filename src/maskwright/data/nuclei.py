@@ -11,9 +11,10 @@ the sorted names, so it is the same whatever the settings; the validation part i
 
 Classes are background and nucleus. With a contour of N pixels they are background, nucleus and border: what lies at most N
 pixels (Euclidean) inside the outline of its own nucleus is border. The outline all around was chosen, and not only where
-nuclei touch: a network sees it at every nucleus (2 of 100 foreground pixels lie where nuclei touch, 34 along outlines of
-2 pixels), each nucleus keeps one piece of inside, and from the true classes the nuclei are had back almost entirely.
-Where all of a nucleus would be border, its innermost pixels stay inside. The edge of the picture is no outline.
+nuclei touch, because a network sees it at every nucleus: of 100 foreground pixels, 25 lie along outlines of 2 pixels, and 3
+within 2 pixels of another nucleus. From the true classes, the nuclei are had back with an AP50 of 0.987 for 1 pixel, 0.984
+for 2 and 0.95 for 3; by connected pieces of the foreground alone, with 0.78. Where all of a nucleus would be border, its
+innermost pixels stay inside. The edge of the picture is no outline.
 """
 
 from collections import Counter

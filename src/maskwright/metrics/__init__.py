@@ -10,6 +10,8 @@
 
 `partition_scores` scores regions without classes, as BSDS500 does, and `over_settings` a data set of them.
 
+`InstanceMeter` scores objects by COCO's AP and AR, `PanopticMeter` segments by panoptic quality.
+
 `scores` and `bootstrap` are the modules here; the functions of the same names are reached through them.
 """
 
@@ -18,6 +20,20 @@ from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
 from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
 from maskwright.metrics.confusion import EvaluationMeter, count
+from maskwright.metrics.instance import (
+    INSTANCE_DEFINITIONS,
+    InstanceMeter,
+    InstanceResult,
+    instance_interval,
+    instance_scores,
+)
+from maskwright.metrics.panoptic import (
+    PANOPTIC_DEFINITIONS,
+    PanopticMeter,
+    PanopticResult,
+    panoptic_interval,
+    panoptic_quality,
+)
 from maskwright.metrics.partition import (
     PartitionScores,
     covering,
@@ -36,13 +52,19 @@ from maskwright.metrics.scores import DEFINITIONS, Scores, image_iou
 __all__ = [
     "BOUNDARY_STATISTICS",
     "DEFINITIONS",
+    "INSTANCE_DEFINITIONS",
+    "PANOPTIC_DEFINITIONS",
     "SETTING_STATISTICS",
     "BoundaryMeter",
     "BoundaryResult",
     "BoundaryScores",
     "Change",
     "EvaluationMeter",
+    "InstanceMeter",
+    "InstanceResult",
     "Interval",
+    "PanopticMeter",
+    "PanopticResult",
     "PartitionScores",
     "Scores",
     "SettingScores",
@@ -55,7 +77,11 @@ __all__ = [
     "count",
     "covering",
     "image_iou",
+    "instance_interval",
+    "instance_scores",
     "over_settings",
+    "panoptic_interval",
+    "panoptic_quality",
     "partition",
     "partition_scores",
     "partition_settings",
