@@ -67,7 +67,7 @@ class NucleiDataset:
     def __init__(self, pictures: Sequence[Picture], *, contour: int = 0) -> None:
         self.pictures = tuple(pictures)
         self.contour = contour
-        self.classes = (*CLASSES, BORDER) if contour else CLASSES
+        self.classes: tuple[str, ...] = (*CLASSES, BORDER) if contour else CLASSES
         self.names = tuple(picture.name for picture in pictures)
 
     def __len__(self) -> int:

@@ -155,8 +155,8 @@ def count_segments(predicted: Segments, truth: Segments, *, num_classes: int) ->
             for classes in (truth.classes[found], predicted.classes[spurious], truth.classes[missed])
         ]
     )
-    iou = np.bincount(truth.classes[row], weights=shared[row, column] / union[row, column], minlength=num_classes)
-    return counts, iou
+    ious = shared[row, column] / union[row, column]
+    return counts.astype(np.int64), np.bincount(truth.classes[row], ious, num_classes).astype(np.float64)
 
 
 def class_quality(result: PanopticResult) -> Values:
