@@ -32,6 +32,7 @@ from ..types import Dataset, Splits
 from . import checkpoint
 from .callbacks import EpochRecord, KeepBest, Resumable, SafeCheckpointIO, ShowProgress
 from .config import RefinerRunConfig, SegmenterRunConfig, TrainConfig
+from .failures import named, without_traceback
 from .memory import is_out_of_memory
 from .network import RefinedSegmenter, build_refined, choose_device
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
@@ -316,10 +317,10 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
         try:
             return _fit_once(make_task(job.train), job)
         except MaskwrightError as error:
-            raise _without_traceback(error) from None
+            raise without_traceback(error) from None
         except (torch.OutOfMemoryError, MemoryError, RuntimeError, ConnectionError, EOFError, ValueError) as error:
             if not is_out_of_memory(error):
-                raise _named(error, job) from error
+                raise named(error, images=len(job.samples or job.train_set)) from error
             if job.train.batch_size <= SMALLEST_BATCH:
                 raise TrainingError(
                     f"out of memory with one image per batch; lower data.size (now {job.data.size}) or choose a "
@@ -397,28 +398,3 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _named(error: BaseException, job: Job) -> BaseException:
-    """Turn what a lost data worker or a batch of one image raises into a named error; leave the rest."""
-    if "Expected more than 1 value per channel" in str(error):
-        # Behind a mean over the whole image, batch normalisation of a single image has one value per channel.
-        cure = "give it more images" if len(job.samples or job.train_set) == 1 else "set train.batch_size to at least 2"
-        return TrainingError(
-            f"this model cannot train on a batch of one image (batch normalisation needs several values); {cure}"
-        )
-    # A worker that dies while it hands over a batch breaks the connection before PyTorch notices its death.
-    if "DataLoader worker" in str(error) or isinstance(error, ConnectionError | EOFError):
-        return TrainingError(
-            f"a data worker died ({error}); the last checkpoint is intact: run the same command again, "
-            "with train.workers=0 if it happens again"
-        )
-    return error
-
-
-def _without_traceback(error: MaskwrightError) -> MaskwrightError:
-    """Return the error of a data worker with its own message instead of the worker's whole traceback."""
-    marker = f"{type(error).__module__}.{type(error).__qualname__}: "
-    if "Original Traceback" not in str(error) or marker not in str(error):
-        return error
-    return type(error)(str(error).rpartition(marker)[2].strip())
