@@ -110,7 +110,7 @@ def test_a_batch_goes_on_and_loses_no_object(contour_run: Path, nuclei: Path, tm
     assert {one["file_name"] for one in json.loads((out / OBJECTS).read_text())} == {"n00.png", "n02.png"}
     (images / "n01.bak").rename(images / "n01.png")
     # A process that was killed left a line of n00 and half a line behind.
-    (out / PENDING).write_text('\n{"name": "n00", "objects": []}\n{"name": "n0')
+    (out / PENDING).write_text('\n{"file_name": "n00.png", "objects": []}\n{"file_name": "n0')
     (out / "n00.png").unlink()
     predict_instances(contour_run, images, out)
     assert json.loads((out / OBJECTS).read_text()) == expected

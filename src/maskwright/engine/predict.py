@@ -32,6 +32,9 @@ Save = Literal["labels", "probabilities", "logits"]
 SUFFIX: dict[Save, str] = {"labels": ".png", "probabilities": ".npz", "logits": ".npz"}
 
 
+ADVICE = "use a run with a smaller data.size"
+"""What to do where an image needs too much memory."""
+
 COARSE = "coarse"
 """Name of the masks before their refinement."""
 
@@ -88,6 +91,34 @@ class Predictor:
             ImageError: not readable, or of other channels.
         """
         return read_image_of(path, channels=self.model.data.channels)
+
+    def images_of(self, images: Path) -> list[Path]:
+        """Return the image files of a folder, or the one file, of which this model can be asked.
+
+        Raises:
+            DataError: there is none, or no such folder.
+        """
+        suffixes = IMAGE_SUFFIXES if self.model.data.channels == 3 else IMAGE_SUFFIXES | ARRAY_SUFFIXES
+        paths = list_images(images, suffixes=suffixes) if images.is_dir() else [images]
+        if not paths:
+            raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
+        return paths
+
+    def settings(self, run: Path, images: Path, save: str) -> dict[str, str | int | None]:
+        """Return what the outputs of a batch depend on: see `run_batch`.
+
+        Args:
+            run: where the model came from.
+            images: the folder, or one file.
+            save: what is saved.
+        """
+        return {
+            "run": digest_of(model_file(run)),
+            "images": str((images if images.is_dir() else images.parent).resolve()),
+            "save": save,
+            "flip": self.flip,
+            **({"method": self.method, "version": __version__} if self.method else {}),
+        }
 
     def logits(self, image: UInt8[np.ndarray, "h w i"]) -> Float[Tensor, "c h w"]:
         """Return float32 logits at the size of `image`, 0–255, RGB unless the model was trained on other channels."""
@@ -189,10 +220,7 @@ def predict_folder(
         DataError: no image there.
     """
     predictor = Predictor.load(run, device=device, flip=flip, method=method)
-    suffixes = IMAGE_SUFFIXES if predictor.model.data.channels == 3 else IMAGE_SUFFIXES | ARRAY_SUFFIXES
-    paths = list_images(images, suffixes=suffixes) if images.is_dir() else [images]
-    if not paths:
-        raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
+    paths = predictor.images_of(images)
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}{SUFFIX[save]}" for path in paths}
     classes = len(predictor.model.classes)
@@ -201,15 +229,7 @@ def predict_folder(
     def one(path: Path) -> None:
         write_logits(outputs[path], predictor.logits(predictor.read(path)), save=save, palette=palette)
 
-    settings: dict[str, str | int | None] = {
-        "run": digest_of(model_file(run)),
-        "images": str((images if images.is_dir() else images.parent).resolve()),
-        "save": save,
-        "flip": flip,
-        **({"method": predictor.method, "version": __version__} if predictor.method else {}),
-    }
-    advice = "use a run with a smaller data.size"
-    run_batch(outputs, one, label="predict", settings=settings, memory_advice=advice)
+    run_batch(outputs, one, label="predict", settings=predictor.settings(run, images, save), memory_advice=ADVICE)
     return [outputs[path] for path in paths]
 
 

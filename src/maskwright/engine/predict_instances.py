@@ -10,17 +10,16 @@ import torch
 from jaxtyping import UInt8
 
 from ..data.coco_objects import Entry, entries_of, write_results
-from ..data.io import read_image, write_labels
-from ..data.naming import list_images, output_names
-from ..errors import BatchError, DataError
+from ..data.io import write_labels
+from ..data.naming import output_names
+from ..errors import BatchError
 from ..files import append_text, write_text
 from ..instances import of_contours, of_labels, to_map
 from ..refine.affinity import probabilities_and_entropy
 from ..types import Instances
-from .batch import digest_of, run_batch
+from .batch import run_batch
 from .network import decide
-from .predict import Predictor
-from .run import model_file
+from .predict import ADVICE, Predictor
 
 OBJECTS = "instances.json"
 """All found objects, in the folder of the maps."""
@@ -29,8 +28,8 @@ PENDING = ".instances.jsonl"
 """Objects of the images that were done before a stop; they go into `OBJECTS` at the end."""
 
 
-def find_instances(predictor: Predictor, image: UInt8[np.ndarray, "h w 3"], *, name: str) -> Instances:
-    """Return the objects that a trained model sees in an image, RGB 0–255.
+def find_instances(predictor: Predictor, image: UInt8[np.ndarray, "h w i"], *, name: str) -> Instances:
+    """Return the objects that a trained model sees in an image, 0–255, with the channels that it was trained on.
 
     Of a model that was trained with `data.contour`, see `instances.of_contours`; of any other, the connected pieces of
     each class, see `instances.of_labels`.
@@ -44,7 +43,9 @@ def find_instances(predictor: Predictor, image: UInt8[np.ndarray, "h w 3"], *, n
     return of_labels(name, decide(logits).to(torch.uint8).numpy(), probabilities)
 
 
-def predict_instances(run: Path, images: Path, out: Path, *, flip: bool = False, device: str = "auto") -> list[Path]:
+def predict_instances(
+    run: Path, images: Path, out: Path, *, flip: bool = False, method: str | None = None, device: str = "auto"
+) -> list[Path]:
     """Find the objects of every image of a folder (or one image); what is already there is not done again.
 
     Writes for each image a 16-bit PNG, 0 = none, i = the i-th object of the image in `instances.json`; and that file, the
@@ -55,6 +56,7 @@ def predict_instances(run: Path, images: Path, out: Path, *, flip: bool = False,
         images: a folder, or one file.
         out: folder of the outputs, created if need be.
         flip: see `Predictor`.
+        method: see `Predictor`.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -62,55 +64,48 @@ def predict_instances(run: Path, images: Path, out: Path, *, flip: bool = False,
 
     Raises:
         BatchError: some images failed; all others are written, the failed ones named.
-        ConfigError: `out` holds outputs of another run, other images or another `flip`.
+        ConfigError: `out` holds outputs of another run, other images or another `flip` or `method`.
         DataError: no image there; more than 65,535 objects in one.
     """
-    paths = list_images(images) if images.is_dir() else [images]
-    if not paths:
-        raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
+    predictor = Predictor.load(run, device=device, flip=flip, method=method)
+    paths = predictor.images_of(images)
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}.png" for path in paths}
-    predictor = Predictor.load(run, device=device, flip=flip)
 
     def one(path: Path) -> None:
-        found = find_instances(predictor, read_image(path), name=names[path])
+        found = find_instances(predictor, predictor.read(path), name=names[path])
         # The objects first: where the map is, they are known.
-        _remember(out, names[path], entries_of(found, file_name=f"{names[path]}{path.suffix}"))
+        _remember(out, path.name, entries_of(found, file_name=path.name))
         write_labels(outputs[path], to_map(found))
 
-    settings: dict[str, str | int | None] = {
-        "run": digest_of(model_file(run)),
-        "images": str((images if images.is_dir() else images.parent).resolve()),
-        "save": "instances",
-        "flip": flip,
-    }
+    settings = predictor.settings(run, images, "instances")
     try:
-        run_batch(outputs, one, label="predict", settings=settings, memory_advice="use a run with a smaller data.size")
+        run_batch(outputs, one, label="predict", settings=settings, memory_advice=ADVICE)
     except BatchError:
-        _gather(out, [path for path in paths if outputs[path].exists()], names)
+        _gather(out, [path.name for path in paths if outputs[path].exists()])
         raise
-    _gather(out, paths, names)
+    _gather(out, [path.name for path in paths])
     return [outputs[path] for path in paths]
 
 
-def _remember(out: Path, name: str, entries: Sequence[Entry]) -> None:
+def _remember(out: Path, file_name: str, entries: Sequence[Entry]) -> None:
     pending = out / PENDING
     if not pending.exists():
         write_text(pending, "")
     # The line's end comes first: what a killed process left unfinished then spoils no other line.
-    append_text(pending, "\n" + json.dumps({"name": name, "objects": entries}))
+    append_text(pending, "\n" + json.dumps({"file_name": file_name, "objects": entries}))
 
 
-def _gather(out: Path, done: Sequence[Path], names: dict[Path, str]) -> None:
+def _gather(out: Path, done: Sequence[str]) -> None:
     """Write the objects of all finished images, those of earlier calls included, into one file."""
     known: dict[str, list[Entry]] = {}
     if (out / OBJECTS).exists():
         for entry in json.loads((out / OBJECTS).read_text(encoding="utf-8")):
-            known.setdefault(Path(entry["file_name"]).stem, []).append(entry)
+            known.setdefault(entry["file_name"], []).append(entry)
     if (out / PENDING).exists():
         for line in (out / PENDING).read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):
                 record = json.loads(line)
-                known[record["name"]] = record["objects"]
-    write_results(out / OBJECTS, {f"{names[path]}{path.suffix}": known.get(names[path], []) for path in done})
+                known[record["file_name"]] = record["objects"]
+    write_results(out / OBJECTS, {file_name: known.get(file_name, []) for file_name in done})
     (out / PENDING).unlink(missing_ok=True)
