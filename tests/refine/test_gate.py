@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from maskwright.refine import gate, refiner
@@ -69,7 +70,7 @@ def test_the_refiner_tells_the_gain_and_whether_the_gate_refused_it(
     coarse = np.stack([disk(200) * 0.9, *np.zeros((classes - 2, 200, 200), np.float32)])
     probabilities = np.concatenate((1 - coarse.sum(0, keepdims=True), coarse)).astype(np.float32)
     image = np.repeat((disk(200) * 200).astype(np.uint8)[..., None], 3, axis=2)
-    monkeypatch.setattr(refiner, "_refined", lambda image, probability: (probability, probability))
+    monkeypatch.setattr(refiner, "_refined", lambda image, probability: (torch.from_numpy(probability.copy()),) * 2)
     monkeypatch.setattr(refiner, "is_worthwhile", lambda before, after: True)
     taken = refiner.refine_bundled(probabilities, image)
     assert taken.gain == pytest.approx(0, abs=1e-6) and not taken.kept

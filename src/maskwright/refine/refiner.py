@@ -157,15 +157,19 @@ def refine_bundled(
     # Of two classes one says all.
     labels = [1] if len(probabilities) == 2 else range(len(probabilities))
     possible = [label for label in labels if probabilities[label].max() > UNSURE]
-    refined, gains = probabilities.copy(), []
+    taken, gains = {}, []
     for label in possible:
-        found, belief = (maps.numpy() for maps in _refined(pixels, torch.tensor(probabilities[label])))
+        found, belief = (maps.numpy() for maps in _refined(pixels, probabilities[label]))
         before, after = (expected_iou(mask >= 0.5, belief) for mask in (probabilities[label], found))
         if not gated or is_worthwhile(before, after):
-            refined[label] = found
+            taken[label] = found
             gains.append(after - before)
+    # Copied only now: while the network runs, a large picture leaves little memory.
+    refined = probabilities.copy()
     if not gains:
         return Refined(probabilities=refined, gain=0.0 if possible else None, kept=bool(possible))
+    for label, found in taken.items():
+        refined[label] = found
     if len(probabilities) == 2:
         refined[0] = 1 - refined[1]
     refined /= refined.sum(0).clip(np.finfo(np.float32).tiny)
@@ -173,13 +177,13 @@ def refine_bundled(
 
 
 def _refined(
-    image: UInt8[Tensor, "3 h w"], probability: Float[Tensor, "h w"]
+    image: UInt8[Tensor, "3 h w"], probability: Float32[np.ndarray, "h w"]
 ) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the foreground's refined probability, and that of the network's first pass, which the gate is to believe.
 
     Of what it has refined before, the network is too sure.
     """
-    logits = torch.logit(probability[None, None], eps=1e-3)
+    logits = torch.tensor(probability)[None, None].logit_(eps=1e-3)
     if image.shape[1] * image.shape[2] <= WHOLE:
         logits = _propagated(image[None], logits)
         return _along_colours(image[None], logits)[0, 0].sigmoid(), logits[0, 0].sigmoid()
@@ -191,19 +195,22 @@ def _refined(
         for maps in (image[None], logits)
     )
     once = _propagated(small_image, small)
-    believed, logits = (
-        logits + F.interpolate(found - small, size=image.shape[1:], mode="bilinear", align_corners=False)
-        for found in (once, _along_colours(small_image, once))
-    )
-    refined = logits.clone()
-    tiles = _tiles_at_edges(logits)
+
+    def changed(found: Tensor) -> Tensor:
+        """Add to the logits what was changed in the small."""
+        return F.interpolate(found - small, size=image.shape[1:], mode="bilinear", align_corners=False).add_(logits)
+
+    later = changed(_along_colours(small_image, once))
+    refined = later.clone()
+    tiles = _tiles_at_edges(later)
     for some in (tiles[start : start + TOGETHER] for start in range(0, len(tiles), TOGETHER)):
         colours = torch.stack([image[:, rows, columns] for _, (rows, columns) in some])
-        found = _propagated(colours, torch.cat([logits[..., rows, columns] for _, (rows, columns) in some]))
+        found = _propagated(colours, torch.cat([later[..., rows, columns] for _, (rows, columns) in some]))
         for (inner, outer), part in zip(some, found, strict=True):
             rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             refined[0, 0][inner] = part[0, rows, columns]
-    return refined[0, 0].sigmoid_(), believed[0, 0].sigmoid_()
+    del later  # of a large picture every map counts
+    return refined[0, 0].sigmoid_(), changed(once)[0, 0].sigmoid_()
 
 
 def _along_colours(image: UInt8[Tensor, "1 3 h w"], logits: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
