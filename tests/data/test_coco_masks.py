@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as pycocotools_mask
 
 from layouts import fault_of, put
-from maskwright.data.coco_masks import area_of, mask_of, read_segment_ids, runs_of
+from maskwright.data.coco_masks import area_of, mask_of, read_segment_ids, rle_of, runs_of
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 MASKS = SHAPES.flatmap(lambda shape: arrays(np.bool_, shape))
@@ -36,6 +36,10 @@ def test_run_lengths_as_list_and_as_text_give_the_mask_back(mask: np.ndarray) ->
         runs = runs_of({"size": [height, width], "counts": counts}, height, width)
         np.testing.assert_array_equal(mask_of(runs, height, width), mask)
         assert area_of(runs) == mask.sum()
+        assert rle_of({"size": [height, width], "counts": counts}, height, width) == {
+            "size": [height, width],
+            "counts": text.encode(),
+        }
 
 
 def test_long_runs_in_text_survive() -> None:
@@ -57,6 +61,7 @@ def test_polygons_are_filled_and_united_as_by_pycocotools(polygons: list[list[fl
         warnings.simplefilter("ignore", DeprecationWarning)  # of pycocotools' own use of NumPy
         expected = pycocotools_mask.decode(pycocotools_mask.frPyObjects(polygons, 15, 20)).any(axis=2)
     np.testing.assert_array_equal(mask_of(runs_of(polygons, 15, 20), 15, 20), expected)
+    assert rle_of(polygons, 15, 20) == pycocotools_mask.encode(np.asfortranarray(expected, np.uint8))
 
 
 def test_a_rectangle_covers_its_pixels() -> None:

@@ -111,7 +111,7 @@ def test_file_names_that_are_numbers_are_the_images_numbers(tmp_path: Path) -> N
         (truth(images=[], annotations=[]), "holds no image"),
         (truth(categories=[]), "category 18"),
         (truth(images=[{"id": i, "width": 10, "height": 8, "file_name": f"{i}/a.jpg"} for i in (7, 9)]), "same stem"),
-        (truth(images=[{"id": 7, "width": 9, "height": 8}]), "mask is of"),
+        (truth(images=[{"id": 7, "width": 9, "height": 8}]), r"size \[8, 10\]; expected"),
     ],
 )
 def test_a_truth_that_is_none_is_named(content: object, words: str, tmp_path: Path) -> None:

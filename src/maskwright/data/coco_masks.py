@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int64
 from pycocotools import mask as pycocotools_mask
 
 from ..errors import DataError
+from ..types import RLE
 from .io import read_image
 
 Runs = Int64[np.ndarray, " runs"]
@@ -35,10 +36,16 @@ def runs_of(segmentation: object, height: int, width: int) -> Runs:
         return _checked_runs(segmentation, height, width)
     if not isinstance(segmentation, list) or not segmentation:
         raise DataError(f"segmentation is {_short(segmentation)}; expected polygons or run lengths")
-    for polygon in segmentation:
-        _check_polygon(polygon, height, width)
-    drawn = pycocotools_mask.merge(pycocotools_mask.frPyObjects(segmentation, height, width))
+    polygons = [_checked_polygon(polygon, height, width) for polygon in segmentation]
+    drawn = pycocotools_mask.merge(pycocotools_mask.frPyObjects(polygons, height, width))
     return _decompressed(drawn["counts"])
+
+
+def rle_of(segmentation: object, height: int, width: int) -> RLE:
+    """Return one annotation's `segmentation` as compressed run lengths; arguments and errors as of `runs_of`."""
+    runs = runs_of(segmentation, height, width)
+    packed: RLE = pycocotools_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return packed
 
 
 def area_of(runs: Runs) -> int:
@@ -63,7 +70,7 @@ def read_segment_ids(path: Path) -> Int64[np.ndarray, "h w"]:
     return ids
 
 
-def _check_polygon(polygon: object, height: int, width: int) -> None:
+def _checked_polygon(polygon: object, height: int, width: int) -> list[float]:
     try:
         points = np.array(polygon, np.float64)
     except (TypeError, ValueError):
@@ -73,6 +80,8 @@ def _check_polygon(polygon: object, height: int, width: int) -> None:
     # A point far outside would cost memory in proportion to its distance.
     if not (np.abs(points) <= 10 * max(height, width)).all():
         raise DataError(f"polygon reaches {np.abs(points).max():g}, far outside of {width} x {height} pixels")
+    corners: list[float] = points.tolist()
+    return corners
 
 
 def _checked_runs(coded: dict[str, Any], height: int, width: int) -> Runs:

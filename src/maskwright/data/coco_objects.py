@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 from ..errors import DataError
 from ..files import write_json
 from ..types import RLE, Instances
+from .coco_masks import rle_of
 
 Entry = Mapping[str, Any]
 
@@ -116,9 +117,6 @@ def objects(
     """
     try:
         categories = [int(one["category_id"]) for one in entries]
-        unknown = set() if labels is None else {one for one in categories if one not in labels}
-        if unknown:
-            raise DataError(f"{path}: {name} has category {min(unknown)}, which the truth does not name")
         masks = tuple(_mask(one, size) for one in entries)
         scores = np.array([1.0 if truth else one["score"] for one in entries], np.float32)
         boxes = None
@@ -132,8 +130,13 @@ def objects(
             crowd = np.array([bool(one.get("iscrowd", 0)) for one in entries])
         if not np.isfinite(scores).all():
             raise ValueError("a score is not finite")
+    except DataError as error:
+        raise DataError(f"{path}: an object of {name} cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DataError(f"{path}: an object of {name} cannot be read ({type(error).__name__}: {error})") from error
+    unknown = set() if labels is None else {one for one in categories if one not in labels}
+    if unknown:
+        raise DataError(f"{path}: {name} has category {min(unknown)}, which the truth does not name")
     return Instances(
         name=name,
         size=size,
@@ -185,53 +188,8 @@ def _read(path: Path) -> Any:
 
 
 def _mask(entry: Entry, size: tuple[int, int]) -> RLE:
-    height, width = size
     stored = entry.get("segmentation")
     if stored is None or stored == []:
         left, top, wide, high = entry["bbox"]
         stored = [[left, top, left + wide, top, left + wide, top + high, left, top + high]]
-    if isinstance(stored, list):
-        polygons = [[float(number) for number in polygon] for polygon in stored]
-        _check_polygons(polygons, size)
-        merged: RLE = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-        return merged
-    if tuple(stored["size"]) != size:
-        raise ValueError(f"its mask is of {stored['size']}, the image of {list(size)} (height, width)")
-    counts = stored["counts"]
-    runs = counts if isinstance(counts, list) else _runs(counts)
-    # pycocotools takes fewer runs than pixels, and reads what stands in the memory behind them.
-    if sum(runs) != height * width or min(runs, default=0) < 0:
-        raise ValueError(f"its run lengths cover {sum(runs)} pixels, the image has {height * width}")
-    if isinstance(counts, list):
-        packed: RLE = coco_mask.frPyObjects(stored, height, width)
-        return packed
-    return {"size": [height, width], "counts": counts.encode("ascii")}
-
-
-def _check_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> None:
-    """Refuse what pycocotools takes for boxes, and far corners, for which it takes memory by the pixel of the way."""
-    for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon has {len(polygon)} numbers; expected x and y of at least three corners")
-        if not all(-max(size) <= number <= 2 * max(size) for number in polygon):
-            raise ValueError(f"a polygon leaves the image of {list(size)} (height, width) by far")
-
-
-def _runs(counts: str) -> list[int]:
-    """Return compressed run lengths as numbers: five bits a letter, from the lowest on, the sixth says that more follow;
-    from the third on, differences to the run two before."""
-    runs: list[int] = []
-    value = place = 0
-    for letter in counts.encode("ascii"):
-        bits = letter - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"its run lengths hold the letter {chr(letter)!r}")
-        value |= (bits & 31) << place
-        place += 5
-        if not bits & 32:
-            value -= (bits & 16) << (place - 4)
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = place = 0
-    if place:
-        raise ValueError("its run lengths end within a number")
-    return runs
+    return rle_of(stored, *size)
