@@ -193,7 +193,7 @@ def test_faults_of_the_file_are_named(put_instances: Callable[..., Path], fields
     assert "instances.json" in message and told in message
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", "is no JSON"), ("[]", "holds a list"), ("{}", "lacks 'annotations'")])
+@pytest.mark.parametrize(("text", "told"), [("{", "is no JSON"), ("[]", "holds a list"), ("{}", "lacks 'categories'")])
 def test_other_files_are_no_annotations(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "a.json").write_text(text)
     assert told in fault_of(lambda: open_coco(str(tmp_path / "a.json")))

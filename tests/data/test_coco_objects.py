@@ -44,16 +44,22 @@ def written(path: Path, content: object) -> Path:
     return path
 
 
-def test_a_truth_has_labels_in_the_order_of_its_categories(tmp_path: Path) -> None:
+def test_a_truth_has_labels_in_the_order_of_the_file_as_the_data_set(tmp_path: Path) -> None:
     found = read_truth(written(tmp_path / "truth.json", truth()))
-    assert found.classes == ("background", "dog", "bottle") and found.labels == {18: 1, 44: 2}
+    assert found.classes == ("background", "bottle", "dog") and found.labels == {44: 1, 18: 2}
     dog = found.images[7]
-    assert (dog.name, dog.size, dog.classes.tolist(), dog.crowd.tolist()) == ("dog", (8, 10), [1, 2], [False, True])
+    assert (dog.name, dog.size, dog.classes.tolist(), dog.crowd.tolist()) == ("dog", (8, 10), [2, 1], [False, True])
     assert dog.areas.tolist() == [15.5, 24] and dog.boxes.tolist() == [[2, 1, 4, 4], [0, 0, 3, 8]]
     polygon, crowd = masks_of(dog)
     assert np.array_equal(np.argwhere(polygon).min(0), [1, 2]) and polygon.sum() == 16
     assert crowd[:, :3].all() and crowd.sum() == 24
     assert found.images[9].masks == () and found.images[9].size == (3, 4)
+
+
+def test_regions_of_a_background_are_no_objects(tmp_path: Path) -> None:
+    categories = [{"id": 44, "name": "bottle"}, {"id": 18, "name": "background"}]
+    found = read_truth(written(tmp_path / "truth.json", truth(categories=categories)))
+    assert found.classes == ("background", "bottle") and found.images[7].classes.tolist() == [1]
 
 
 def test_every_form_of_a_segmentation_is_the_same_mask(tmp_path: Path) -> None:
@@ -105,11 +111,14 @@ def test_file_names_that_are_numbers_are_the_images_numbers(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([], "no truth of COCO"),
-        ({"images": []}, "no truth of COCO"),
-        (truth(images=[]), "no truth of COCO"),
-        (truth(images=[], annotations=[]), "holds no image"),
-        (truth(categories=[]), "category 18"),
+        ([], "holds a list"),
+        ({"images": []}, "lacks 'categories'"),
+        (truth(images=[]), "lists no images"),
+        (truth(images=3), "is not of COCO's format"),
+        (truth(images=[{"id": 9, "width": 4, "height": 3}]), "2 annotations are of images that are not listed: 7, 7"),
+        (truth(images=[{"id": 7, "width": 10**6, "height": 10**6}]), "no possible height"),
+        (truth(categories=[]), "2 to 255 different names"),
+        (truth(categories=[{"id": 44, "name": "bottle"}]), "category 18, which"),
         (truth(images=[{"id": i, "width": 10, "height": 8, "file_name": f"{i}/a.jpg"} for i in (7, 9)]), "same stem"),
         (truth(images=[{"id": 7, "width": 9, "height": 8}]), r"size \[8, 10\]; expected"),
     ],
@@ -125,9 +134,9 @@ def test_results_that_are_none_are_named(content: object, tmp_path: Path) -> Non
     with pytest.raises(DataError, match="no results of COCO"):
         read_results(written(tmp_path / "r.json", content))
     (tmp_path / "r.json").write_text("{")
-    with pytest.raises(DataError, match="as JSON"):
+    with pytest.raises(DataError, match="is no JSON"):
         read_results(tmp_path / "r.json")
-    with pytest.raises(DataError, match="as JSON"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_results(tmp_path / "none.json")
 
 

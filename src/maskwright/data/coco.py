@@ -12,9 +12,8 @@ of equal ones the later in the file lies on top. Crowd regions are ignored where
 Panoptic: the categories in the order of the file, no background; pixels of no segment, and crowd segments, are ignored.
 """
 
-import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,8 @@ from jaxtyping import UInt8
 
 from ..errors import ConfigError, DataError
 from ..types import IGNORE_INDEX, Sample, Splits
-from .classes import ClassTable
+from .coco_format import is_panoptic, named_faults, read_annotations, read_categories, read_listed, sample_names
 from .coco_masks import area_of, mask_of, read_segment_ids, runs_of
-from .decode import MAX_PIXELS
 from .folder import first_ten, raise_all, read_sample
 from .io import describe_labels
 
@@ -196,24 +194,16 @@ def _options(text: str) -> dict[str, Path]:
 
 
 def _open_file(path: Path, images: Path | None, masks: Path | None) -> CocoDataset:
-    content = _load(path)
-    try:
-        panoptic = any("segments_info" in annotation for annotation in content["annotations"])
-        labels, classes = _categories(content["categories"], panoptic=panoptic)
-        listed = _listed_images(content["images"])
+    content = read_annotations(path)
+    panoptic = is_panoptic(content)
+    with named_faults(path):
+        labels, classes = read_categories(content["categories"], background=None if panoptic else "background")
+        listed = read_listed(content["images"])
         found = _segments(content["annotations"], labels) if panoptic else _regions(content["annotations"], labels)
-    except KeyError as error:
-        raise DataError(
-            f"{path}: lacks {error}; expected images, categories and annotations of COCO's format"
-        ) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: is not of COCO's format: {error}") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        names = sample_names([name for name, _, _ in listed.values()])
     files = [name for name, _, _ in listed.values()]
     images = images or _find_images(path, files[0])
     masks = masks or path.with_suffix("")
-    names = _sample_names(path, files)
     pictures = [
         Picture(
             name=name,
@@ -227,47 +217,6 @@ def _open_file(path: Path, images: Path | None, masks: Path | None) -> CocoDatas
     ]
     _require_files(path, pictures, strangers=found.keys() - listed.keys(), panoptic=panoptic)
     return CocoDataset(path, pictures, classes, draw=draw_panoptic if panoptic else draw_instances)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror}; expected an annotation file of COCO's format, such as "
-            "instances_train2017.json of annotations_trainval2017.zip (241 MB), from https://cocodataset.org/#download"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path}: is no JSON: {error}; take the file anew") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}; expected images, categories and annotations")
-    return content
-
-
-def _categories(entries: Sequence[Mapping[str, Any]], *, panoptic: bool) -> tuple[dict[Any, int], tuple[str, ...]]:
-    """Return category id → label, and the class names."""
-    names = [str(entry["name"]) for entry in entries]
-    if not panoptic:
-        names = ["background", *(name for name in names if name != "background")]
-    table = ClassTable(names=tuple(names))
-    labels = {entry["id"]: names.index(str(entry["name"])) for entry in entries}
-    if len(labels) < len(entries):
-        raise DataError("two categories share an id; give each its own")
-    return labels, table.names or ()
-
-
-def _listed_images(entries: Sequence[Mapping[str, Any]]) -> dict[Any, tuple[str, int, int]]:
-    listed = {entry["id"]: (str(entry["file_name"]), int(entry["height"]), int(entry["width"])) for entry in entries}
-    if not listed:
-        raise DataError("lists no images")
-    if len(listed) < len(entries):
-        raise DataError(f"{len(entries) - len(listed)} images have the id of another; give each its own")
-    wrong = [
-        file for file, height, width in listed.values() if not (height > 0 < width and height * width <= MAX_PIXELS)
-    ]
-    if wrong:
-        raise DataError(f"{len(wrong)} images have no possible height and width: {first_ten(wrong)}")
-    return listed
 
 
 def _regions(entries: Sequence[Mapping[str, Any]], labels: Mapping[Any, int]) -> dict[Any, tuple[str, list[Region]]]:
@@ -316,17 +265,6 @@ def _find_images(path: Path, file: str) -> Path:
         f"{path}: its images, such as {file}, are in none of {', '.join(map(str, folders))}; name their folder: "
         f"coco:{path},images=DIR (behind val= it is val_images=DIR)"
     )
-
-
-def _sample_names(path: Path, files: Sequence[str]) -> list[str]:
-    """Return the stems of the files, with the folders before them where stems alone are not different."""
-    names = [Path(file).stem for file in files]
-    if len(set(names)) < len(names):
-        names = ["_".join(Path(file).with_suffix("").parts) for file in files]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise DataError(f"{path}: {len(twice)} image files are listed more than once: {first_ten(twice)}")
-    return names
 
 
 def _require_files(path: Path, pictures: Sequence[Picture], *, strangers: set[Any], panoptic: bool) -> None:

@@ -4,7 +4,6 @@ A segmentation is a list of polygons, run lengths as numbers, or compressed run 
 object is its box. Images are known by `image_id`; results that also say `file_name`, as maskwright's do, by its stem.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,14 @@ from pycocotools import mask as coco_mask
 from ..errors import DataError
 from ..files import write_json
 from ..types import RLE, Instances
+from .coco_format import named_faults, read_annotations, read_categories, read_content, read_listed
 from .coco_masks import rle_of
+from .folder import first_ten
 
 Entry = Mapping[str, Any]
+
+BACKGROUND = "background"
+"""Name of label 0, and of a category whose regions are no objects."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +31,7 @@ class CocoTruth:
     """The truth of a COCO file.
 
     Attributes:
-        classes: "background" and the names of the categories in the order of their numbers; index = label.
+        classes: "background" and the names of the categories in the order of the file; index = label.
         labels: category → label.
         images: image's number → true objects; their `name` is the stem of `file_name`, or the number where it has none.
     """
@@ -41,33 +45,30 @@ def read_truth(path: Path) -> CocoTruth:
     """Read `images`, `categories` and `annotations` of a COCO file.
 
     Raises:
-        DataError: not readable as JSON, without these keys, or with annotations of unknown images or categories.
+        DataError: not readable as JSON, without these keys, with annotations of unknown images or categories, or with
+            images whose files have one stem.
     """
-    content = _read(path)
-    try:
-        names = {int(one["id"]): str(one["name"]) for one in content["categories"]}
-        labels = {category: label for label, category in enumerate(sorted(names), start=1)}
-        sizes = {int(one["id"]): (int(one["height"]), int(one["width"])) for one in content["images"]}
-        stems = {int(one["id"]): Path(str(one.get("file_name", one["id"]))).stem for one in content["images"]}
-        entries: dict[int, list[Entry]] = {image: [] for image in sizes}
+    content = read_annotations(path)
+    with named_faults(path):
+        labels, classes = read_categories(content["categories"], background=BACKGROUND)
+        listed = read_listed([{"file_name": str(one["id"]), **one} for one in content["images"]])
+        entries: dict[int, list[Entry]] = {int(image): [] for image in listed}
+        strangers = [str(one["image_id"]) for one in content["annotations"] if int(one["image_id"]) not in entries]
+        if strangers:
+            raise DataError(f"{len(strangers)} annotations are of images that are not listed: {first_ten(strangers)}")
         for one in content["annotations"]:
             entries[int(one["image_id"])].append(one)
-        images = {
-            image: objects(stems[image], sizes[image], ones, labels=labels, truth=True, path=path)
-            for image, ones in entries.items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path} is no truth of COCO ({type(error).__name__}: {error}); expected images, categories and annotations "
-            "of those, as in instances_val2017.json"
-        ) from error
-    if not images:
-        raise DataError(f"{path} holds no image; expected at least one")
-    if len(set(stems.values())) < len(stems):
-        raise DataError(f"{path} holds images whose file names have the same stem; expected different ones")
-    return CocoTruth(
-        classes=("background", *(names[category] for category in sorted(names))), labels=labels, images=images
-    )
+        stems = {int(image): Path(file).stem for image, (file, _, _) in listed.items()}
+        if len(set(stems.values())) < len(stems):
+            raise DataError("holds images whose file names have the same stem; expected different ones")
+        by_number = {int(category): label for category, label in labels.items()}
+    images = {
+        int(image): objects(
+            stems[int(image)], (height, width), entries[int(image)], labels=by_number, truth=True, path=path
+        )
+        for image, (_, height, width) in listed.items()
+    }
+    return CocoTruth(classes=classes, labels=by_number, images=images)
 
 
 def read_results(path: Path) -> dict[str | int, list[Entry]]:
@@ -76,7 +77,7 @@ def read_results(path: Path) -> dict[str | int, list[Entry]]:
     Raises:
         DataError: not readable as JSON, or not such a list.
     """
-    content = _read(path)
+    content = read_content(path)
     found: dict[str | int, list[Entry]] = defaultdict(list)
     try:
         if not isinstance(content, list):
@@ -116,6 +117,7 @@ def objects(
             number.
     """
     try:
+        entries = [one for one in entries if labels is None or labels.get(int(one["category_id"])) != 0]
         categories = [int(one["category_id"]) for one in entries]
         masks = tuple(_mask(one, size) for one in entries)
         scores = np.array([1.0 if truth else one["score"] for one in entries], np.float32)
@@ -178,13 +180,6 @@ def write_results(path: Path, entries: Mapping[str, Sequence[Entry]]) -> None:
     numbered = numbered and len({int(stem) for stem in stems.values()}) == len(stems)
     numbers = {name: int(stems[name]) if numbered else i for i, name in enumerate(sorted(entries), start=1)}
     write_json(path, [{**one, "image_id": numbers[name]} for name in sorted(entries) for one in entries[name]])
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}; expected a file in COCO's format") from error
 
 
 def _mask(entry: Entry, size: tuple[int, int]) -> RLE:
