@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from layouts import HEIGHT, WIDTH, fault_of, put, put_photo
 from maskwright.data.catalog import DataConfig, open_data
@@ -93,8 +94,30 @@ def test_a_crowd_is_ignored_where_no_single_object_lies(put_instances: Callable[
     np.testing.assert_array_equal(drawn(path), expected)
 
 
+def test_each_pixel_has_the_number_of_the_object_that_is_seen(put_instances: Callable[..., Path]) -> None:
+    categories = [*CATEGORIES, {"id": 5, "name": "background"}]
+    crowd = np.zeros((HEIGHT, WIDTH), bool)
+    crowd[:, 6:] = True
+    path = put_instances(
+        region(70, 7, runs(crowd), crowd=1),
+        region(10**12, 7, box(2, 2, 4, 4)),
+        region(3, 7, box(0, 0, 7, 6)),
+        region(8, 5, box(0, 0, 1, 1)),
+        categories=categories,
+    )
+    sample = open_coco(str(path)).train[0]
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[:, :7] = 3
+    expected[2:4, 2:4] = 2
+    expected[0, 0] = 0
+    np.testing.assert_array_equal(sample.instances, expected)
+    np.testing.assert_array_equal(sample.target == 255, np.pad(np.ones((HEIGHT, 2), bool), ((0, 0), (WIDTH - 2, 0))))
+    assert sample.instances.dtype is torch.int32
+
+
 def test_an_image_without_annotations_is_background(put_instances: Callable[..., Path]) -> None:
-    assert (drawn(put_instances()) == 0).all()
+    path = put_instances()
+    assert (drawn(path) == 0).all() and (open_coco(str(path)).train[0].instances == 0).all()
 
 
 @pytest.mark.parametrize("folder", ["images", "train2017", "images/train2017", "."])
@@ -213,7 +236,7 @@ def put_panoptic(root: Path, ids: np.ndarray, **fields: Any) -> Path:
     pixels = np.stack([ids % 256, ids // 256, np.zeros_like(ids)], axis=-1).astype(np.uint8)
     put(root / "annotations" / "panoptic_val2017" / "one.png", pixels)
     annotation = {"image_id": 1, "file_name": "one.png", "segments_info": SEGMENTS}
-    return put_file(root / "annotations" / "panoptic_val2017.json", [annotation], **fields)
+    return put_file(root / "annotations" / "panoptic_val2017.json", **{"annotations": [annotation], **fields})
 
 
 def test_panoptic_segments_become_labels_without_a_background(tmp_path: Path) -> None:
@@ -221,12 +244,18 @@ def test_panoptic_segments_become_labels_without_a_background(tmp_path: Path) ->
     splits = open_coco(str(path))
     assert splits.classes == ("dog", "cat", "bird") and not splits.background
     np.testing.assert_array_equal(splits.train[0].target, np.resize([255, 0, 1, 255], (HEIGHT, WIDTH)))
+    assert splits.train[0].instances is None
 
 
 def test_panoptic_faults_are_named(tmp_path: Path) -> None:
     path = put_panoptic(tmp_path, np.full((HEIGHT, WIDTH), 6))
     message = fault_of(lambda: drawn(path))
     assert "one.png holds segments that the file does not list: 6 (54 pixels)" in message
+    for listed in ([{**SEGMENTS[0], "id": 0}], [*SEGMENTS, SEGMENTS[0]], [{**SEGMENTS[0], "id": [5]}]):
+        annotation = {"image_id": 1, "file_name": "one.png", "segments_info": listed}
+        path = put_panoptic(tmp_path, np.full((HEIGHT, WIDTH), 5), annotations=[annotation])
+        message = fault_of(lambda path=path: drawn(path))
+        assert "different whole numbers from 1 on" in message
     (tmp_path / "annotations" / "panoptic_val2017" / "one.png").unlink()
     assert "panoptic PNGs that it lists are missing" in fault_of(lambda: open_coco(str(path)))
     more = [{"id": i, "file_name": "one.jpg", "height": HEIGHT, "width": WIDTH} for i in (1,)]

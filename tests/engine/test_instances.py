@@ -193,6 +193,20 @@ def test_coco_results_are_scored_against_a_coco_file(maps: tuple[Path, Path], tm
     assert record["predicted_objects"] == by_maps.objects.predicted_objects == 5
 
 
+def test_a_coco_data_set_is_scored_as_its_file(maps: tuple[Path, Path], tmp_path: Path) -> None:
+    found, folder = maps
+    truth = coco_truth(folder, tmp_path / "truth.json")
+    (tmp_path / "images").mkdir()
+    for path in folder.glob("*.png"):
+        Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(tmp_path / "images" / path.name)
+    opened = open_truth(None, f"coco:{truth},test={truth}")
+    assert opened.what == "2 test images of coco" and opened.pixels("a").shape == (16, 16, 3)
+    assert opened.labels == {90: 1} and opened.numbers == {0: "a", 1: "b"}
+    own, by_file = (evaluate_instances(found, one) for one in (opened, open_truth(truth, "")))
+    assert own.panoptic.counts.tolist() == by_file.panoptic.counts.tolist()
+    assert own.objects.true_objects == by_file.objects.true_objects == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

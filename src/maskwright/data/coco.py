@@ -7,27 +7,29 @@ Further parts and folders follow behind commas: `coco:train.json,images=DIR,val=
 
 Instances (polygons, run lengths): label 0 is the background, then the categories in the order of the file; a category called
 "background" is label 0. Regions are drawn from the largest to the smallest, so that a small object on a large one is seen;
-of equal ones the later in the file lies on top. Crowd regions are ignored where no single object is drawn.
+of equal ones the later in the file lies on top. Crowd regions are ignored where no single object is drawn. The number of
+each pixel's object is the place of its region among those of the image, from 1; crowds and the background have none.
 
 Panoptic: the categories in the order of the file, no background; pixels of no segment, and crowd segments, are ignored.
+Objects are not told apart.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Int32, UInt8
 
 from ..errors import ConfigError, DataError
 from ..types import IGNORE_INDEX, Sample, Splits
 from .coco_format import is_panoptic, named_faults, read_annotations, read_categories, read_listed, sample_names
-from .coco_masks import area_of, mask_of, read_segment_ids, runs_of
+from .coco_masks import area_of, mask_of, read_segments, runs_of
 from .folder import first_ten, raise_all, read_sample
-from .io import describe_labels
 
 _PARTS = ("train", "val", "test")
 _KEYS = ("images", "masks", *(f"{part}{kind}" for part in _PARTS[1:] for kind in ("", "_images", "_masks")))
@@ -71,6 +73,10 @@ class Picture:
     mask: Path | None = None
 
 
+Drawn = tuple[UInt8[np.ndarray, "h w"], Int32[np.ndarray, "h w"] | None]
+"""Labels, and the numbers of the objects, 0 = none."""
+
+
 class CocoDataset:
     """The images of one annotation file, in its order; satisfies `Dataset`.
 
@@ -78,7 +84,7 @@ class CocoDataset:
         source: the annotation file, for messages.
         pictures: their names differ.
         classes: class names, index = label.
-        draw: gives a picture's label map.
+        draw: gives a picture's label map, and the numbers of its objects where the file tells them apart.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class CocoDataset:
         pictures: Sequence[Picture],
         classes: tuple[str, ...],
         *,
-        draw: Callable[[Picture], UInt8[np.ndarray, "h w"]],
+        draw: Callable[[Picture], Drawn],
     ) -> None:
         self.source = source
         self.pictures = tuple(pictures)
@@ -99,7 +105,7 @@ class CocoDataset:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw one label map and decode its image.
+        """Draw the labels and objects of one image and decode it.
 
         Raises:
             ImageError: a file cannot be decoded.
@@ -107,48 +113,45 @@ class CocoDataset:
         """
         picture = self.pictures[index]
         try:
-            target = self.draw(picture)
+            target, ids = self.draw(picture)
         except DataError as error:
             raise DataError(f"{self.source}, image {picture.name}: {error}; correct the file") from error
-        return read_sample(picture.name, picture.path, target, mask=f"in {picture.mask or self.source}")
+        sample = read_sample(picture.name, picture.path, target, mask=f"in {picture.mask or self.source}")
+        return sample if ids is None else replace(sample, instances=torch.from_numpy(ids))
 
 
-def draw_instances(picture: Picture) -> UInt8[np.ndarray, "h w"]:
+def draw_instances(picture: Picture) -> Drawn:
     """Draw polygons and run lengths by the module's rule.
 
     Raises:
         DataError: a segmentation that is not of the format, named by the annotation's id.
     """
     target = np.zeros((picture.height, picture.width), np.uint8)
+    ids = np.zeros((picture.height, picture.width), np.int32)
     drawn = []
-    for region in picture.regions:
+    for number, region in enumerate(picture.regions, start=1):
         try:
             runs = runs_of(region.segmentation, picture.height, picture.width)
         except DataError as error:
             raise DataError(f"annotation {region.number}: {error}") from error
-        drawn.append((not region.crowd, -area_of(runs), region, runs))
-    for _, _, region, runs in sorted(drawn, key=lambda one: one[:2]):
-        target[mask_of(runs, picture.height, picture.width)] = IGNORE_INDEX if region.crowd else region.label
-    return target
+        drawn.append((not region.crowd, -area_of(runs), number, region, runs))
+    for _, _, number, region, runs in sorted(drawn, key=lambda one: one[:3]):
+        mask = mask_of(runs, picture.height, picture.width)
+        target[mask] = IGNORE_INDEX if region.crowd else region.label
+        ids[mask] = number if region.label and not region.crowd else 0
+    return target, ids
 
 
-def draw_panoptic(picture: Picture) -> UInt8[np.ndarray, "h w"]:
+def draw_panoptic(picture: Picture) -> Drawn:
     """Turn the segment numbers of the PNG into labels by the module's rule.
 
     Raises:
-        DataError: the PNG holds segments that the file does not list, named with their pixels.
+        DataError: see `read_segments`.
     """
     assert picture.mask is not None
-    ids = read_segment_ids(picture.mask)
-    known = {region.number: IGNORE_INDEX if region.crowd else region.label for region in picture.regions}
-    known[0] = IGNORE_INDEX
-    numbers = np.array(sorted(known))
-    place = np.searchsorted(numbers, ids).clip(max=len(numbers) - 1)
-    other = numbers[place] != ids
-    if other.any():
-        raise DataError(f"{picture.mask} holds segments that the file does not list: {describe_labels(ids[other])}")
-    labels: UInt8[np.ndarray, "h w"] = np.array([known[number] for number in numbers], np.uint8)[place]
-    return labels
+    numbers = [region.number for region in picture.regions]
+    labels = [IGNORE_INDEX if region.crowd else region.label for region in picture.regions]
+    return np.array([IGNORE_INDEX, *labels], np.uint8)[read_segments(picture.mask, numbers)], None
 
 
 def open_coco(text: str) -> Splits:

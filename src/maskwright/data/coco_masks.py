@@ -5,6 +5,7 @@ masks are COCO's own. Departs from it in: run lengths are decoded here, since py
 do not fill the picture, and takes a polygon of four numbers for a box.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pycocotools import mask as pycocotools_mask
 
 from ..errors import DataError
 from ..types import RLE
-from .io import read_image
+from .io import describe_labels, read_image
 
 Runs = Int64[np.ndarray, " runs"]
 """Run lengths of a mask, 0 and 1 in turn, beginning with 0; they sum to height times width."""
@@ -68,6 +69,35 @@ def read_segment_ids(path: Path) -> Int64[np.ndarray, "h w"]:
     red, green, blue = np.moveaxis(read_image(path).astype(np.int64), -1, 0)
     ids: Int64[np.ndarray, "h w"] = red + 256 * green + 65536 * blue
     return ids
+
+
+def read_segments(path: Path, listed: Sequence[int]) -> Int64[np.ndarray, "h w"]:
+    """Decode a panoptic PNG whose segments are listed.
+
+    Args:
+        path: the PNG.
+        listed: numbers of the segments, 1 or more.
+
+    Returns:
+        0 where there is none, i + 1 where the segment is `listed[i]`.
+
+    Raises:
+        ImageError: the file cannot be decoded.
+        DataError: numbers that are none or come twice; or the PNG holds segments that are not listed, named with their
+            pixels.
+    """
+    if not all(type(number) is int and 0 < number < 1 << 24 for number in listed) or len(set(listed)) < len(listed):
+        raise DataError(
+            f"{path}: its segments are listed as {_short(list(listed))}; expected different whole numbers from 1 on"
+        )
+    numbers = np.array([0, *listed])
+    ids = read_segment_ids(path)
+    order = np.argsort(numbers)
+    place = order[np.searchsorted(numbers, ids, sorter=order).clip(max=len(numbers) - 1)]
+    other = numbers[place] != ids
+    if other.any():
+        raise DataError(f"{path} holds segments that the file does not list: {describe_labels(ids[other])}")
+    return place
 
 
 def _checked_polygon(polygon: object, height: int, width: int) -> list[float]:

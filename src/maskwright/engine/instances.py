@@ -1,7 +1,7 @@
 """Scoring of objects: predicted ones of any tool against the truth of a folder, a data set or a COCO file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from ..data.catalog import DataConfig, open_data
 from ..data.classes import load_classes
+from ..data.coco import CocoDataset
 from ..data.coco_objects import Entry, objects, read_results, read_truth
 from ..data.io import read_labels
 from ..errors import ConfigError, DataError
@@ -85,7 +86,8 @@ def open_truth(targets: Path | None, data: str, *, classes: Path | None = None) 
     Args:
         targets: a folder, whose maps (16-bit PNG, TIFF, .npy) hold 0 or an object's number, and whose `instances.json`,
             if it has one, gives their classes; or a COCO file of annotations; None takes `data`.
-        data: name of a data set, such as `nuclei:DIR`.
+        data: name of a data set, such as `nuclei:DIR` or `coco:train.json,val=val.json`; of the latter, the file itself is
+            the truth, as if it were `targets`.
         classes: a `classes.yaml` that names the labels of a folder; None takes that in the folder, if there is one.
 
     Raises:
@@ -200,20 +202,30 @@ def interval_list(interval: Interval) -> list[float | None]:
 def _truth_of_data(name: str) -> Truth:
     part, dataset = scored_part(open_data(DataConfig(name=name, val_fraction=0)))
     if len(dataset) and dataset[0].instances is None:
-        raise ConfigError(f"--instances: the data set {name} tells no objects apart; use one that does, as nuclei:DIR")
+        raise ConfigError(
+            f"--instances: the data set {name} tells no objects apart; use one that does, as nuclei:DIR or coco:FILE.json "
+            "with instances; segments of a panoptic file are scored with --targets FILE.json"
+        )
     index = {sample: number for number, sample in enumerate(dataset.names)}
+    what = f"{len(dataset)} {part} images of {name.partition(':')[0]}"
 
     def read(sample: str) -> Instances:
         return _of_sample(dataset, index[sample])
 
+    def pixels(sample: str) -> UInt8[np.ndarray, "h w 3"]:
+        return dataset[index[sample]].image.permute(1, 2, 0).numpy()
+
+    if isinstance(dataset, CocoDataset):
+        # The file itself knows overlaps, areas and crowds, which a map of numbers does not.
+        return replace(_truth_of_coco(dataset.source), what=what, pixels=pixels)
     return Truth(
         classes=dataset.classes,
         names=dataset.names,
         read=read,
         labels=None,
         numbers={},
-        what=f"{len(dataset)} {part} images of {name.partition(':')[0]}",
-        pixels=lambda sample: dataset[index[sample]].image.permute(1, 2, 0).numpy(),
+        what=what,
+        pixels=pixels,
     )
 
 
