@@ -1,7 +1,9 @@
 """Tiny made-up copies of data sets: pictures, masks and the message of a fault."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,17 @@ def values(*stored: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray
 def put_mask(path: Path, *stored: int) -> Path:
     """Write a mask that repeats these values."""
     return put(path, values(*stored))
+
+
+def put_segments(path: Path, content: Mapping[int, tuple[np.ndarray, list[dict[str, Any]]]], **fields: Any) -> Path:
+    """Write a panoptic file of COCO and its PNGs: image id → number of each pixel's segment, and segments_info."""
+    annotations = []
+    for image, (ids, segments) in content.items():
+        pixels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+        put(path.with_suffix("") / f"{image:06}.png", pixels)
+        annotations.append({"image_id": image, "file_name": f"{image:06}.png", "segments_info": segments})
+    path.write_text(json.dumps({"annotations": annotations, **fields}))
+    return path
 
 
 def labels_of(splits: Splits, part: str = "train", index: int = 0) -> list[int]:

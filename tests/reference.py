@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.types import Segments
+
 Array = NDArray[np.float64]
 
 # Outer, middle, inner ring of a 7×7 neighbourhood, index 7·row + column; the centre is 24.
@@ -169,3 +171,35 @@ def fused_regions(components: NDArray[np.int32], colours: Array, distance: float
 def _numbered(regions: NDArray[np.int32]) -> NDArray[np.int32]:
     _, first, index = np.unique(regions, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[index].reshape(regions.shape).astype(np.int32)
+
+
+def panoptic_by_sets(pairs: list[tuple[Segments, Segments]], label: int) -> tuple[float, float, float]:
+    """PQ, SQ and RQ of a class from sets of pixels."""
+    ious, spurious, missed = [], 0, 0
+    for predicted, truth in pairs:
+
+        def pixels(one: Segments, number: int) -> set[int]:
+            return set(np.flatnonzero(one.ids.ravel() == number).tolist())
+
+        void = pixels(truth, 0)
+        theirs = [i for i, c in enumerate(truth.classes, 1) if c == label and pixels(truth, i)]
+        crowds = {i for i in theirs if truth.crowd is not None and truth.crowd[i - 1]}
+        crowd_pixels = set().union(*(pixels(truth, i) for i in crowds))
+        matched = set()
+        for own in (i for i, c in enumerate(predicted.classes, 1) if c == label and pixels(predicted, i)):
+            area = pixels(predicted, own)
+            partners = []
+            for other in set(theirs) - crowds:
+                iou = len(area & pixels(truth, other)) / len((area - void) | pixels(truth, other))
+                partners += [(other, iou)] if iou > 0.5 else []
+            assert len(partners) <= 1
+            if partners:
+                matched.add(partners[0][0])
+                ious.append(partners[0][1])
+            elif len(area & (void | crowd_pixels)) <= len(area) / 2:
+                spurious += 1
+        missed += len(set(theirs) - crowds - matched)
+    segments_ = len(ious) + spurious / 2 + missed / 2
+    if segments_ == 0:
+        return (np.nan,) * 3
+    return sum(ious) / segments_, float(np.mean(ious)) if ious else 0.0, len(ious) / segments_

@@ -18,6 +18,7 @@ from maskwright.metrics.panoptic import (
     panoptic_quality,
 )
 from maskwright.types import Segments
+from reference import panoptic_by_sets
 
 CLASSES = ("ground", "car", "cat")
 
@@ -38,38 +39,6 @@ def result_of(*pairs: tuple[Segments, Segments]) -> PanopticResult:
     return meter.result()
 
 
-def by_sets(pairs: list[tuple[Segments, Segments]], label: int) -> tuple[float, float, float]:
-    """PQ, SQ and RQ of a class from sets of pixels."""
-    ious, spurious, missed = [], 0, 0
-    for predicted, truth in pairs:
-
-        def pixels(one: Segments, number: int) -> set[int]:
-            return set(np.flatnonzero(one.ids.ravel() == number).tolist())
-
-        void = pixels(truth, 0)
-        theirs = [i for i, c in enumerate(truth.classes, 1) if c == label and pixels(truth, i)]
-        crowds = {i for i in theirs if truth.crowd is not None and truth.crowd[i - 1]}
-        crowd_pixels = set().union(*(pixels(truth, i) for i in crowds))
-        matched = set()
-        for own in (i for i, c in enumerate(predicted.classes, 1) if c == label and pixels(predicted, i)):
-            area = pixels(predicted, own)
-            partners = []
-            for other in set(theirs) - crowds:
-                iou = len(area & pixels(truth, other)) / len((area - void) | pixels(truth, other))
-                partners += [(other, iou)] if iou > 0.5 else []
-            assert len(partners) <= 1
-            if partners:
-                matched.add(partners[0][0])
-                ious.append(partners[0][1])
-            elif len(area & (void | crowd_pixels)) <= len(area) / 2:
-                spurious += 1
-        missed += len(set(theirs) - crowds - matched)
-    segments_ = len(ious) + spurious / 2 + missed / 2
-    if segments_ == 0:
-        return (np.nan,) * 3
-    return sum(ious) / segments_, float(np.mean(ious)) if ious else 0.0, len(ious) / segments_
-
-
 @st.composite
 def pair(draw: st.DrawFn) -> tuple[Segments, Segments]:
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -87,7 +56,7 @@ def test_quality_equals_sets_of_pixels(pairs: list[tuple[Segments, Segments]]) -
     named = [tuple(replace(one, name=str(i)) for one in both) for i, both in enumerate(pairs)]
     quality = class_quality(result_of(*named))
     for label in range(3):
-        np.testing.assert_allclose(quality[:, label], by_sets(named, label), rtol=1e-12)
+        np.testing.assert_allclose(quality[:, label], panoptic_by_sets(named, label), rtol=1e-12)
 
 
 def test_quality_by_hand_with_things_and_stuff() -> None:

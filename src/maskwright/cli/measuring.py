@@ -46,7 +46,8 @@ def evaluate(
         boundary: also score the edges of the masks; takes longer.
         instances: score single objects (AP, AR, panoptic quality). Predictions are then folders of `maskwright predict
             --save instances`, folders of maps of numbers, or results in COCO's format; --targets is a folder of maps or
-            a COCO file of annotations, --data one that tells objects apart, such as nuclei:DIR.
+            a COCO file of annotations, --data one that tells objects apart, such as nuclei:DIR. Where --targets is a
+            panoptic file, predictions are such files, and the score is panoptic quality.
         max_detections: of --instances: objects of each image and class that count at most for AP and AR.
     """
     if (targets is None) == (not data):
@@ -93,12 +94,18 @@ def _evaluate_instances(
     classes: Path | None,
     most: int,
 ) -> None:
+    from ..data.coco_panoptic import lists_segments
     from ..engine.evaluate import record_of
     from ..engine.instances import evaluate_instances, instance_record, open_truth
     from ..engine.report_instances import report_instances
     from ..files import write_json
     from ..report import terminal
 
+    if targets is not None and lists_segments(targets):
+        if classes is not None:
+            raise ConfigError(f"--classes is given beside the panoptic file {targets}, which has its own; leave it out")
+        _evaluate_panoptic(folders, targets, out, images=images)
+        return
     truth = open_truth(targets, data, classes=classes)
     results = {name: evaluate_instances(path, truth, max_detections=most) for name, path in folders.items()}
     stages = {name: one.masks for name, one in results.items()}
@@ -106,6 +113,24 @@ def _evaluate_instances(
     page = out / "report.html"
     report_instances(page, results, folders, truth=truth, images=images, commands=[command_line()])
     terminal.show_objects(results)
+    show(stages, page)
+
+
+def _evaluate_panoptic(files: Mapping[str, Path], targets: Path, out: Path, *, images: Path | None) -> None:
+    from ..data.coco_panoptic import read_panoptic_truth
+    from ..engine.evaluate import record_of
+    from ..engine.panoptic import evaluate_panoptic, panoptic_record
+    from ..engine.report_panoptic import report_panoptic
+    from ..files import write_json
+    from ..report import terminal
+
+    truth = read_panoptic_truth(targets)
+    results = {name: evaluate_panoptic(path, truth) for name, path in files.items()}
+    stages = {name: one.masks for name, one in results.items()}
+    write_json(out / "metrics.json", {**record_of(stages), "panoptic": panoptic_record(results)})
+    page = out / "report.html"
+    report_panoptic(page, results, truth=truth, images=images, commands=[command_line()])
+    terminal.show_panoptic({name: one.panoptic for name, one in results.items()})
     show(stages, page)
 
 

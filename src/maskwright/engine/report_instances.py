@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from ..data.io import read_image
 from ..data.naming import list_images
@@ -37,12 +38,10 @@ def report_instances(
 
     def picture(name: str) -> Picture:
         true = truth.read(name)
-        pixels = np.full((*true.size, 3), 128, np.uint8)
-        if name in paths:
-            read = read_image(paths[name])
-            pixels = read if read.shape == pixels.shape else pixels
-        elif truth.pixels is not None:
+        if truth.pixels is not None and name not in paths:
             pixels = truth.pixels(name)
+        else:
+            pixels = image_or_grey(paths.get(name), true.size)
         masks = {stage: label_map(one(name, true.size)) for stage, one in found.items()}
         return Picture(image=pixels, truth=label_map(true), masks=masks)
 
@@ -61,3 +60,12 @@ def report_instances(
             sections=instance_sections(results),
         ),
     )
+
+
+def image_or_grey(path: Path | None, size: tuple[int, ...]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the image to show: grey where there is none of this size, (height, width)."""
+    pixels = np.full((*size, 3), 128, np.uint8)
+    if path is None:
+        return pixels
+    read = read_image(path)
+    return read if read.shape == pixels.shape else pixels

@@ -89,7 +89,7 @@ def instance_sections(stages: Mapping[str, ScoredObjects]) -> tuple[Section, ...
 
 def _coco_cells(base: ScoredObjects, stage: ScoredObjects, kind: Kind) -> list[Cell]:
     return [
-        _cell(
+        interval_cell(
             instance_interval(stage.objects, name, kind=kind),
             None if stage is base else instance_interval(stage.objects, name, base=base.objects, kind=kind),
         )
@@ -101,7 +101,7 @@ def _coco_cells(base: ScoredObjects, stage: ScoredObjects, kind: Kind) -> list[C
 
 def _panoptic_cells(base: ScoredObjects, stage: ScoredObjects) -> list[Cell]:
     return [
-        _cell(
+        interval_cell(
             panoptic_interval(stage.panoptic, "pq"),
             None if stage is base else panoptic_interval(stage.panoptic, "pq", base=base.panoptic),
         ),
@@ -144,7 +144,8 @@ def _remarks(stages: Mapping[str, ScoredObjects]) -> list[str]:
     return remarks
 
 
-def _cell(reached: Interval, difference: Interval | None) -> Cell:
+def interval_cell(reached: Interval, difference: Interval | None) -> Cell:
+    """Return a cell with an interval, and a change where there is one."""
     return Cell(
         value=reached.value,
         interval=reached if math.isfinite(reached.low) else None,

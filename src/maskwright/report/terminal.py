@@ -10,7 +10,7 @@ from rich.table import Table
 from maskwright.metrics.bootstrap import bootstrap, change
 from maskwright.metrics.boundary_meter import boundary_values, has_boundary
 from maskwright.metrics.instance import instance_value
-from maskwright.metrics.panoptic import panoptic_quality
+from maskwright.metrics.panoptic import Group, PanopticResult, class_quality, panoptic_quality
 from maskwright.metrics.scores import scores
 from maskwright.report.choice import PART_NAMES, Comparison, choose, reasons
 from maskwright.report.comparison import gmacs, p_value, rate, table_rows
@@ -95,6 +95,27 @@ def show_objects(stages: Mapping[str, ScoredObjects]) -> None:
             row = ["–" if np.isnan(value) else f"{value:.4f}" for value in values]
             table.add_row(name if kind == "mask" else "", {"mask": "masks", "box": "boxes"}[kind], *row)
     wide.print(table)
+
+
+def show_panoptic(stages: Mapping[str, PanopticResult]) -> None:
+    """Print panoptic quality of every stage, of all classes, of things and of stuff; the page has the rest."""
+    console = Console()
+    first = next(iter(stages.values()))
+    table = Table(title=f"panoptic quality in {len(first.names)} images")
+    for column in ["", "", "PQ", "SQ", "RQ", "classes"]:
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, one in stages.items():
+        known = np.isfinite(class_quality(one)[0])
+        groups: dict[Group, tuple[int, ...]] = {
+            "all": one.things + one.stuff,
+            "things": one.things,
+            "stuff": one.stuff,
+        }
+        for group, labels in groups.items():
+            values = [f"{value:.4f}" if np.isfinite(value) else "–" for value in panoptic_quality(one, group)]
+            row = name if group == "all" else ""
+            table.add_row(row, group, *values, f"{known[list(labels)].sum()} of {len(labels)}")
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def _score_table(readings: Mapping[str, Mapping[str, EvaluationResult]]) -> Table:
