@@ -18,9 +18,7 @@ def residual_stage(in_channels: int, out_channels: int, blocks: int, *, stride: 
     """Residual blocks, the first of which changes channels and stride through a 1×1 projection."""
     shortcut = None
     if stride != 1 or in_channels != out_channels:
-        shortcut = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-        )
+        shortcut = ConvNormAct(in_channels, out_channels, kernel_size=1, stride=stride, act=False)
     first = BasicBlock(in_channels, out_channels, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)))
 
