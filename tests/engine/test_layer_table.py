@@ -1,5 +1,7 @@
 """Layer tables: rows that sum to the totals, and totals that are those of the formulas."""
 
+from typing import NoReturn
+
 import pytest
 import torch
 from torch import nn
@@ -80,6 +82,31 @@ def test_a_network_that_looks_at_values_is_counted_too(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(MODELS, "looks", Architecture(builder=Looks, source="here"))
     assert layer_table("looks", size=8).macs == 8 * 8 * 3 * 21
+
+
+def test_a_network_that_cannot_be_built_of_shapes_alone_is_counted_too() -> None:
+    # The encoder reads numbers from a tensor when it is made.
+    table = layer_table("smp:Segformer/mit_b0", size=32, num_classes=2)
+    assert table.parameters == sum(p.numel() for p in build("smp:Segformer/mit_b0", num_classes=2).parameters())
+    assert table.macs > 0
+
+
+def test_a_size_that_a_network_does_not_take_is_named() -> None:
+    with pytest.raises(ConfigError, match="cannot take images of 64×64 pixels.*224"):
+        layer_table("smp:FPN/tu-swin_tiny_patch4_window7_224", size=64)
+
+
+def test_what_cannot_be_fetched_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(config: ModelConfig, **_channels: int) -> NoReturn:
+        asked.append(config.name)
+        raise ConfigError("no network") from OSError()
+
+    monkeypatch.setattr("maskwright.engine.layer_table.build", refuse)
+    with pytest.raises(ConfigError, match="no network"):
+        layer_table("hf:nobody/nothing")
+    assert asked == ["hf:nobody/nothing"]
 
 
 @pytest.mark.parametrize("size", [0, -1])

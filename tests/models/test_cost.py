@@ -32,6 +32,22 @@ def test_every_network_is_counted_as_it_was(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+def test_a_network_that_looks_at_values_is_counted_too() -> None:
+    class Looks(nn.Conv2d):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return super().forward(image) * image.mean().item()
+
+    assert macs(Looks(3, 2, 1), height=5, width=4) == 5 * 4 * 3 * 2
+
+
+def test_counting_leaves_no_hooks() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    with pytest.raises(ConfigError):
+        macs(network, height=8, width=8, channels=2)
+    macs(network, height=8, width=8)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
 def test_the_known_unet() -> None:
     assert parameters(build("unet", num_classes=2)) == 31_043_521
 

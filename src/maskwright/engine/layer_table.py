@@ -1,40 +1,16 @@
 """What a network is made of: its layers with their outputs, parameters and multiply-accumulates.
 
-Multiply-accumulates (MACs) are half of the floating-point operations that PyTorch's counter finds in one forward pass in
-evaluation mode: those of convolutions, matrix products and attention. Normalisation, activations, pooling and resizing
-are not counted, as in papers. The pass goes through shapes alone (the meta device), unless a network looks at values.
+Counted by `maskwright.models.cost`, of a network whose weights are shapes alone, unless it looks at values.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import ConfigError
 from ..models import MODELS, ModelConfig, Segmenter, build
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One module, without what belongs to the modules inside it.
-
-    Attributes:
-        path: where it lies in the network, as in the names of its weights.
-        kind: its class.
-        output: shape of the first tensor that its last call returned, with the batch of one image; None if not called.
-        parameters: its own.
-        macs: its own, in all calls.
-    """
-
-    path: str
-    kind: str
-    output: tuple[int, ...] | None
-    parameters: int
-    macs: int
+from ..models.cost import Layer, layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +68,19 @@ def layer_table(
         config = ModelConfig(name=config)
     config = ModelConfig(name=config.name, options=config.options)
     try:
-        segmenter, layers = _traced(config, "meta", size=size, num_classes=num_classes, in_channels=in_channels)
-    except (RuntimeError, NotImplementedError):
-        # A network that reads a value, such as a size, from a tensor cannot run on shapes alone.
-        segmenter, layers = _traced(config, "cpu", size=size, num_classes=num_classes, in_channels=in_channels)
+        segmenter, rows = _counted(config, "meta", size=size, num_classes=num_classes, in_channels=in_channels)
+    except (ConfigError, RuntimeError) as error:
+        # What cannot be fetched is not asked for twice; else a network that looks at values gets some.
+        if isinstance(error.__cause__, OSError):
+            raise
+        segmenter, rows = _counted(config, "cpu", size=size, num_classes=num_classes, in_channels=in_channels)
     return LayerTable(
         name=config.name,
         size=size,
         classes=num_classes,
         channels=in_channels,
         stride=segmenter.stride,
-        layers=layers,
+        layers=rows,
     )
 
 
@@ -115,66 +93,9 @@ def own_models(*, size: int = 224, num_classes: int = 21, in_channels: int = 3) 
     return [layer_table(name, size=size, num_classes=num_classes, in_channels=in_channels) for name in MODELS]
 
 
-def _traced(
+def _counted(
     config: ModelConfig, device: str, *, size: int, num_classes: int, in_channels: int
 ) -> tuple[Segmenter, tuple[Layer, ...]]:
     with torch.device(device):
-        segmenter = build(config, num_classes=num_classes, in_channels=in_channels).eval().requires_grad_(False)
-    trace = _Trace(segmenter)
-    with torch.no_grad(), trace.counter:
-        segmenter(torch.zeros(1, in_channels, size, size, device=device))
-    return segmenter, trace.layers()
-
-
-class _Trace:
-    """Counts what each module of a network does by itself in one forward pass."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.counter = FlopCounterMode(display=False)
-        self.flops: Counter[nn.Module] = Counter()
-        self.outputs: dict[nn.Module, tuple[int, ...] | None] = {}
-        self.running: list[list[int]] = []
-        for module in network.modules():
-            module.register_forward_pre_hook(self._enter)
-            module.register_forward_hook(self._leave)
-
-    def layers(self) -> tuple[Layer, ...]:
-        """Return the layers that are worth a row."""
-        seen: set[int] = set()
-        layers = []
-        for path, module in self.network.named_modules():
-            own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
-            seen |= {id(p) for p in own}
-            parameters, macs = sum(p.numel() for p in own), self.flops[module] // 2
-            if parameters or macs or not any(module.children()):
-                layers.append(
-                    Layer(
-                        path=path,
-                        kind=type(module).__name__,
-                        output=self.outputs.get(module),
-                        parameters=parameters,
-                        macs=macs,
-                    )
-                )
-        return tuple(layers)
-
-    def _enter(self, module: nn.Module, inputs: Any) -> None:
-        # What it began with, and what the modules inside it did since.
-        self.running.append([self.counter.get_total_flops(), 0])
-
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        began, inside = self.running.pop()
-        spent = self.counter.get_total_flops() - began
-        self.flops[module] += spent - inside
-        if self.running:
-            self.running[-1][1] += spent
-        self.outputs[module] = _first_shape(output)
-
-
-def _first_shape(output: Any) -> tuple[int, ...] | None:
-    """Return the shape of the first tensor in what a module returned."""
-    if isinstance(output, Tensor):
-        return tuple(output.shape)
-    values = output.values() if isinstance(output, Mapping) else output if isinstance(output, Sequence) else ()
-    return next((shape for value in values if (shape := _first_shape(value)) is not None), None)
+        segmenter = build(config, num_classes=num_classes, in_channels=in_channels)
+    return segmenter, layers(segmenter, height=size, width=size, channels=in_channels)
