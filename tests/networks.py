@@ -70,6 +70,11 @@ def pretend_hub(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     return fetched
 
 
+def over_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Weights of a convolution for RGB, repeated over more channels and scaled to the same sum."""
+    return weight[:, torch.arange(in_channels) % 3] * (3 / in_channels)
+
+
 def no_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """Let every download fail, as without network; `cache` is an empty folder."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -14,6 +14,7 @@ from maskwright.models.xception import AlignedXception, renamed
 from networks import (
     multiply_adds_of,
     no_hub,
+    over_channels,
     parameters_of,
     pretend_hub,
     randomise,
@@ -105,8 +106,9 @@ def test_pretrained_weights_fill_the_encoder(in_channels: int, monkeypatch: pyte
     config = ModelConfig(name="deeplabv3plus", pretrained="imagenet")
     segmenter = build(config, num_classes=3, in_channels=in_channels)
     (trained,) = fetched
-    for own, theirs in zip(segmenter.net.encoder.state_dict().values(), trained.state_dict().values(), strict=True):
-        assert torch.equal(own, theirs)
+    stem, *others = zip(segmenter.net.encoder.state_dict().values(), trained.state_dict().values(), strict=True)
+    torch.testing.assert_close(stem[0], over_channels(stem[1], in_channels))
+    assert all(torch.equal(own, theirs) for own, theirs in others)
     assert segmenter.mean.flatten().tolist() == [0.5] * in_channels
     assert segmenter.std.flatten().tolist()[:3] == [0.5] * 3
 

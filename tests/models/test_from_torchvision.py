@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor
 
 from maskwright.errors import ConfigError
-from maskwright.models import ModelConfig, build, class_names, from_torchvision
+from maskwright.models import ModelConfig, build, class_names, from_torchvision, weights
 from maskwright.models.from_torchvision import NAMES
 
 SMALL = "torchvision:lraspp_mobilenet_v3_large"
@@ -93,14 +93,30 @@ def test_full_weights_keep_the_head_where_its_classes_fit(
     assert kept or ("high_classifier" in caplog.text and SMALL in caplog.text)
 
 
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "fcn_resnet50"])
+def test_imagenet_weights_fill_the_backbone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = name.partition("_")[2]
+    learnt = torchvision.models.get_model(backbone, weights=None).state_dict()
+    asked: list[str] = []
+    monkeypatch.setattr(weights, "torchvision_state", lambda name: asked.append(name) or learnt)
+    network = build(ModelConfig(name=f"torchvision:{name}", pretrained="imagenet"), num_classes=3).net.network
+    assert asked == [backbone]
+    prefix = "features." if "mobilenet" in backbone else ""
+    for key, value in network.backbone.state_dict().items():
+        assert torch.equal(value, learnt[prefix + key]), key
+
+
 def test_full_weights_know_the_classes_of_voc() -> None:
     names = class_names(SMALL)
     assert len(names) == 21 and names[0] == "__background__" and names[15] == "person"
 
 
-@pytest.mark.parametrize("pretrained", ["imagenet", "full"])
+@pytest.mark.parametrize(
+    ("pretrained", "what"),
+    [("imagenet", "ImageNet weights of 'mobilenet_v3_large'"), ("full", f"weights of {SMALL!r}")],
+)
 def test_a_missing_network_is_named_with_what_works_offline(
-    pretrained: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    pretrained: Any, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     def offline(*arguments: object, **options: object) -> NoReturn:
         raise OSError("no network")
@@ -109,7 +125,7 @@ def test_a_missing_network_is_named_with_what_works_offline(
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     message = fault(ModelConfig(name=SMALL, pretrained=pretrained), 21)
-    assert "lraspp" in message and "imagenet-offline" in message
+    assert f"the {what} cannot be fetched" in message and "imagenet-offline" in message
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Weights of torchvision: kept from one time to the next, and named errors where they cannot be had."""
 
+import importlib.util
 import pickle
 import urllib.error
 import urllib.request
@@ -10,9 +11,11 @@ import torch
 
 from maskwright.errors import ConfigError
 from maskwright.models import ModelConfig, build
-from maskwright.models.weights import torchvision_state
+from maskwright.models.config import Pretrained
+from maskwright.models.weights import MODELS_WITH, OFFLINE_PACKAGES, for_channels_of, torchvision_state
 
 VGG16_FILE = "vgg16-397923af.pth"
+LRASPP = "torchvision:lraspp_mobilenet_v3_large"
 
 
 class Payload:
@@ -82,3 +85,46 @@ def test_code_in_a_file_of_weights_is_not_run(kept: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="damaged"):
         torchvision_state("vgg16")
     assert not sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "file"),
+    [("imagenet", "mobilenet_v3_large-8738ca79.pth"), ("full", "lraspp_mobilenet_v3_large-d234d4ea.pth")],
+)
+def test_nor_is_code_in_a_file_of_an_adapted_model(
+    pretrained: Pretrained, file: str, kept: Path, tmp_path: Path
+) -> None:
+    sentinel = tmp_path / "ran"
+    torch.save(Payload(sentinel), kept / file)
+    with pytest.raises(ConfigError, match="damaged"):
+        build(ModelConfig(name=LRASPP, pretrained=pretrained), num_classes=21)
+    assert not sentinel.exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec(OFFLINE_PACKAGES["tf_efficientnet_lite0"]) is None, reason="needs `offline-weights`"
+)
+def test_models_that_errors_offer_have_offline_weights() -> None:
+    for name in MODELS_WITH["imagenet-offline"].split(" or "):
+        build(ModelConfig(name=name, pretrained="imagenet-offline"), num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained"),
+    [("unet", "imagenet"), ("fcn8s", "imagenet-offline"), (LRASPP, "imagenet-offline"), ("hrnet", "full")],
+)
+def test_a_model_without_such_weights_names_one_that_has_them(name: str, pretrained: Pretrained) -> None:
+    with torch.device("meta"), pytest.raises(ConfigError) as caught:
+        build(ModelConfig(name=name, pretrained=pretrained), num_classes=2)
+    assert f"{name!r} has no {pretrained} weights" in str(caught.value)
+    assert str(caught.value).endswith(f"or choose {MODELS_WITH[pretrained]}")
+
+
+def test_only_the_channels_of_a_first_convolution_may_differ() -> None:
+    learnt = torch.rand(4, 3, 5, 5)
+    torch.testing.assert_close(for_channels_of(torch.empty(4, 6, 5, 5), learnt), torch.cat((learnt, learnt), 1) / 2)
+    torch.testing.assert_close(for_channels_of(torch.empty(4, 1, 5, 5), learnt), learnt.sum(1, keepdim=True))
+    for own in [(4, 3, 5, 5), (8, 6, 5, 5), (4, 6, 3, 3), (4,)]:
+        assert for_channels_of(torch.empty(own), learnt) is learnt
+    deeper = torch.rand(4, 2, 5, 5)
+    assert for_channels_of(torch.empty(4, 6, 5, 5), deeper) is deeper

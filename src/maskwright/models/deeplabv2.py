@@ -4,8 +4,9 @@ Stages 4 and 5 of the ResNet have dilations 2 and 4 in place of strides, which l
 dilations 6, 12, 18 and 24 give logits side by side, which are added. The network sees the image at several scales; each
 pixel takes the largest logit of each class. The paper's dense CRF is a refiner of its own, `dense_crf`.
 
-Departs from the paper in: torchvision's residual blocks, which have their stride in the 3×3 convolution; batch
-normalisation is trained, not frozen; the loss sees the maximum alone and not each scale, too.
+Departs from the paper in: torchvision's residual blocks, which have their stride in the 3×3 convolution, so that the
+first block of a dilated stage keeps the dilation of the stage before; batch normalisation is trained, not frozen; the
+loss sees the maximum alone and not each scale, too.
 """
 
 import math
@@ -14,13 +15,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import get_model
 
 from .vgg import score_layer
-from .weights import IMAGENET, Normalisation, torchvision_state
+from .weights import IMAGENET, Normalisation, adapt_first_convolution, load_encoder, torchvision_state
 
 ENCODERS = ("resnet50", "resnet101", "resnet152")
 RATES = (6, 12, 18, 24)
@@ -36,7 +36,7 @@ class DeepLabV2(nn.Module):
         in_channels: channels of the image.
         out_channels: channels of the logits; 1 means binary.
         encoder: torchvision's name of the ResNet, one of `ENCODERS`.
-        scales: of the image, whose largest logits are taken; `"1"` sees it once, at a third of the time. As text,
+        scales: of the image, whose largest logits are taken; `"1"` sees it once, with 55 % of the work. As text,
             separated by commas.
 
     Raises:
@@ -103,11 +103,9 @@ def atrous_resnet(name: str, in_channels: int) -> nn.Sequential:
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {name!r}")
     resnet = get_model(name, weights=None, replace_stride_with_dilation=[False, True, True])
     layers = OrderedDict((key, layer) for key, layer in resnet.named_children() if key not in ("avgpool", "fc"))
-    if in_channels != 3:
-        stem = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-        layers["conv1"] = stem
-    return nn.Sequential(layers)
+    encoder = nn.Sequential(layers)
+    adapt_first_convolution(encoder, in_channels, learnt=False)
+    return encoder
 
 
 def load_resnet(network: nn.Module) -> Normalisation:
@@ -117,12 +115,8 @@ def load_resnet(network: nn.Module) -> Normalisation:
         ConfigError: they cannot be had.
     """
     assert isinstance(network, DeepLabV2)
-    state = torchvision_state(network.encoder_name)
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    state["conv1.weight"] = adapt_input_conv(
-        network.encoder.get_parameter("conv1.weight").shape[1], state["conv1.weight"]
-    )
-    network.encoder.load_state_dict(state)
+    name = network.encoder_name
+    load_encoder(network.encoder, torchvision_state(name), what=f"the ImageNet weights of {name!r}")
     return IMAGENET
 
 

@@ -39,7 +39,7 @@ def build_smp(config: ModelConfig, *, in_channels: int, out_channels: int) -> Se
     if config.pretrained == "full":
         raise ConfigError(
             f"model {config.name!r} has no full weights, only those of its encoder; set model.pretrained to imagenet, "
-            "imagenet-offline or none, or choose a torchvision: or hf: model"
+            f"imagenet-offline or none, or choose {weights.MODELS_WITH['full']}"
         )
     # smp wants `True` for timm's universal encoders, which have one set of weights, and a name for its own.
     hub_weights: str | bool = True if encoder.startswith("tu-") else "imagenet"
@@ -47,7 +47,7 @@ def build_smp(config: ModelConfig, *, in_channels: int, out_channels: int) -> Se
     if architecture == "dpt":
         options.setdefault("dynamic_img_size", True)
     try:
-        with weights.hub_errors(encoder), warnings.catch_warnings():
+        with weights.hub_errors(f"the ImageNet weights of {encoder!r}"), warnings.catch_warnings():
             # Of names of encoders that smp will drop one day, and of ViTs without class token: neither calls for a change.
             warnings.simplefilter("ignore")
             net = smp.create_model(
@@ -63,8 +63,8 @@ def build_smp(config: ModelConfig, *, in_channels: int, out_channels: int) -> Se
     normalisation = weights.IMAGENET
     if config.pretrained == "imagenet-offline":
         # Encoders of smp itself, which have no offline weights, hold no network of timm.
-        weights.load_offline(getattr(net.encoder, "model", net.encoder), encoder.removeprefix("tu-"))
-        normalisation = weights.OFFLINE
+        encoder_net = getattr(net.encoder, "model", net.encoder)
+        normalisation = weights.load_offline(encoder_net, encoder.removeprefix("tu-"))
     stride, smallest = _sizes(config, architecture, net)
     return Segmenter.normalised(net, normalisation, stride=stride, in_channels=in_channels, smallest=smallest)
 

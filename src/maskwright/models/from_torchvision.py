@@ -22,9 +22,6 @@ NAMES: tuple[str, ...] = tuple(torchvision.models.list_models(module=segmentatio
 STRIDES = {"resnet50": 8, "resnet101": 8, "mobilenet_v3_large": 16}
 """Backbone → pixels between its last features."""
 
-IMAGENET_WEIGHTS = "IMAGENET1K_V1"
-"""Those that torchvision's own recipes for segmentation start from."""
-
 
 class OutOfDictionary(nn.Module):
     """A network of torchvision, which returns a dictionary, as one that returns logits.
@@ -61,19 +58,17 @@ def build_torchvision(config: ModelConfig, *, in_channels: int, out_channels: in
     if config.pretrained == "imagenet-offline":
         raise ConfigError(
             f"model {config.name!r} has no imagenet-offline weights; set model.pretrained to imagenet, full or none, or "
-            f"choose an smp: model with one of the encoders {', '.join(weights.OFFLINE_PACKAGES)}"
+            f"choose {weights.MODELS_WITH['imagenet-offline']}"
         )
     backbone = _backbone(name)
-    with weights.hub_errors(name):
-        network = torchvision.models.get_model(
-            name,
-            weights=None,
-            weights_backbone=_imagenet(backbone) if config.pretrained == "imagenet" else None,
-            num_classes=out_channels,
-            aux_loss=False,
-        )
-        if config.pretrained == "full":
-            weights.load_fitting(network, _full(name).get_state_dict(check_hash=True), what=config.name)
+    network = torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, num_classes=out_channels, aux_loss=False
+    )
+    if config.pretrained == "imagenet":
+        _load_backbone(network, backbone)
+    elif config.pretrained == "full":
+        state = weights.fetched(_full(name), what=f"the weights of {config.name!r}")
+        weights.load_fitting(network, state, what=config.name)
     weights.adapt_first_convolution(network, in_channels, learnt=config.pretrained != "none")
     return Segmenter.normalised(
         OutOfDictionary(network), weights.IMAGENET, stride=STRIDES[backbone], in_channels=in_channels
@@ -102,8 +97,11 @@ def _backbone(name: str) -> str:
     return next(backbone for backbone in STRIDES if name.endswith(backbone))
 
 
-def _imagenet(backbone: str) -> torchvision.models.WeightsEnum:
-    return torchvision.models.get_model_weights(backbone)[IMAGENET_WEIGHTS]
+def _load_backbone(network: nn.Module, name: str) -> None:
+    """Load the ImageNet weights that torchvision's own recipes for segmentation start from, in place."""
+    # Of a MobileNet, the backbone is what the classifying network calls its features.
+    state = {key.removeprefix("features."): value for key, value in weights.torchvision_state(name).items()}
+    weights.load_encoder(network.get_submodule("backbone"), state, what=f"the ImageNet weights of {name!r}")
 
 
 def _full(name: str) -> torchvision.models.WeightsEnum:

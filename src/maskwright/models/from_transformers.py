@@ -79,7 +79,7 @@ def build_transformers(config: ModelConfig, *, in_channels: int, out_channels: i
     if config.pretrained not in ("none", "full"):
         raise ConfigError(
             f"model {config.name!r} has no {config.pretrained} weights; set model.pretrained to full (all weights of the "
-            "repository) or none, or choose an smp: model"
+            f"repository) or none, or choose {weights.MODELS_WITH[config.pretrained]}"
         )
     from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
@@ -163,7 +163,8 @@ def _fetching(config: ModelConfig, what: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{what} of {config.name!r} cannot be had ({type(error).__name__}: {reason}); check the name, or give a local "
-            "folder as hf:FOLDER; without network, an smp: model with model.pretrained=imagenet-offline works"
+            "folder as hf:FOLDER; without network, model.pretrained=imagenet-offline works for "
+            f"{weights.MODELS_WITH['imagenet-offline']}"
         ) from error
 
 

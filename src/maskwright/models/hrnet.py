@@ -2,7 +2,8 @@
 
 The encoder is timm's: four branches of strides 4 to 32 that exchange features all along. Their features are upsampled
 to stride 4 and concatenated; the head classifies them after one 1×1 convolution (HRNetV2), or through object-contextual
-representations (see `ocr`). Departs from the papers in: bilinear upsampling with `align_corners=False`.
+representations (see `ocr`). Departs from the papers in: bilinear upsampling with `align_corners=False`; no
+bias before batch normalisation.
 With 19 classes, HRNetV2-W48 has 65.9 million parameters, with OCR 70.4 million, HRNetV2-W18 9.6 million.
 """
 

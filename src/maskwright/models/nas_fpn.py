@@ -182,5 +182,4 @@ def load_imagenet(net: nn.Module) -> Normalisation:
 def load_offline(net: nn.Module) -> Normalisation:
     """Load ImageNet weights from an installed package into the encoder, as `weights.load_offline`."""
     assert isinstance(net, NasFPN)
-    weights.load_offline(net.encoder, net.encoder_name)
-    return weights.OFFLINE
+    return weights.load_offline(net.encoder, net.encoder_name)

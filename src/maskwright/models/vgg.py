@@ -11,13 +11,12 @@ from itertools import pairwise
 
 import torch
 from jaxtyping import Float
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..layers import ConvNormAct
-from .weights import IMAGENET, Normalisation, torchvision_state
+from .weights import IMAGENET, Normalisation, for_channels_of, torchvision_state
 
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """Channels, in widths, and convolutions of each stage."""
@@ -160,7 +159,7 @@ def load_stages(stages: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy the convolutions, and batch normalisations, of torchvision's VGG-16 into `stages`.
 
     Args:
-        stages: what `vgg16_stages` returns; of any number of input channels, as `weights.load_offline` has it.
+        stages: what `vgg16_stages` returns; of any number of input channels, see `for_channels_of`.
         state: torchvision's, in its own order.
 
     Raises:
@@ -169,7 +168,7 @@ def load_stages(stages: nn.Module, state: Mapping[str, Tensor]) -> None:
     # torchvision's files are older than the count of batches, which no result depends on.
     own = [value for key, value in stages.state_dict().items() if not key.endswith("num_batches_tracked")]
     given = [v for k, v in state.items() if k.startswith("features.") and not k.endswith("num_batches_tracked")]
-    given[0] = adapt_input_conv(own[0].shape[1], given[0])
+    given[0] = for_channels_of(own[0], given[0])
     for target, value in zip(own, given, strict=True):
         _copy(target, value)
 

