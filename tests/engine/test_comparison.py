@@ -21,9 +21,13 @@ from maskwright.engine.config import SegmenterRunConfig, TrainConfig
 from maskwright.engine.evaluate import evaluate_run, evaluate_validation
 from maskwright.engine.footprint import Footprint, footprint_here, measure_footprint
 from maskwright.engine.run import RunFolder, read_config
+from maskwright.engine.weak import make_weak_labels
 from maskwright.errors import BatchError, ConfigError, DataError, TrainingError
 from maskwright.metrics.ranking import rank
+from maskwright.models import ModelConfig, build
+from maskwright.models.cost import macs, parameters
 from maskwright.report.choice import Comparison, MeasuredCost
+from maskwright.types import Splits
 
 NAMES = ("segnet_lite", "smp:Unet/tu-lcnet_050@none")
 FOLDERS = ("segnet_lite", "smp_Unet_tu-lcnet_050@none")
@@ -284,3 +288,51 @@ def test_telling_images_are_the_worst_and_then_the_most_different() -> None:
     assert worst == [f"image {i}" for i in order[:2]]
     rest = sorted(order[2:], key=lambda i: -abs(ious["a"][i] - ious["b"][i]))
     assert widest == [f"image {i}" for i in rest[:2]]
+
+
+def test_weak_labels_are_what_every_candidate_learns_from(
+    config: ComparisonConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_weak_labels(config.data, tmp_path / "labels", share=0.1)
+    seen = []
+
+    def noted(run_config: SegmenterRunConfig, out: Path, *, splits: Splits, label: str) -> Path:
+        seen.append((splits.train[0].target, splits.val[0].target))
+        raise TrainingError("far enough")
+
+    monkeypatch.setattr(module, "train_segmenter", noted)
+    with pytest.raises(BatchError):
+        compare_networks(
+            replace(config, data=replace(config.data, labels=f"scribble:{tmp_path / 'labels'}")), tmp_path / "out"
+        )
+    assert len(seen) == 4
+    for train, val in seen:
+        assert (train == 255).float().mean() > 0.8
+        assert (val != 255).all()
+
+
+def test_images_of_other_channels_are_compared_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 3), ("val", 2)):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / part / kind).mkdir(parents=True)
+        for index in range(count):
+            pixels = generator.integers(0, 256, (32, 32, 4), np.uint8)
+            np.save(tmp_path / "data" / part / "images" / f"{index}.npy", pixels)
+            truth = generator.integers(0, 2, (32, 32)).astype(np.uint8)
+            np.save(tmp_path / "data" / part / "masks" / f"{index}.npy", truth)
+    config = ComparisonConfig(
+        data=DataConfig(name=f"folder:{tmp_path / 'data'}", channels=4),
+        model=ModelConfig(name="unet", options={"width": 4}),
+        models=("unet",),
+        train=TrainConfig(epochs=1, batch_size=2, device="cpu"),
+        seeds=1,
+    )
+    monkeypatch.setattr(costs, "ENOUGH_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "measure_footprint", footprint_here)
+    monkeypatch.setattr(module, "measured_cost", costs.measured_cost)
+    (found,) = compare_networks(config, tmp_path / "out").candidates.values()
+    network = build(ModelConfig(name="unet", options={"width": 4}), num_classes=2, in_channels=4)
+    assert (found.parameters, found.macs) == (parameters(network), macs(network, height=32, width=32, channels=4))
+    assert found.measured.images_per_second > 0
+    assert (tmp_path / "out/report.html").read_text(encoding="utf-8").count('alt="image of ') == 2

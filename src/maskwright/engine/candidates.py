@@ -120,7 +120,7 @@ class NetworkSize:
 
 
 def check_candidates(
-    candidates: Sequence[Candidate], *, num_classes: int, height: int, width: int
+    candidates: Sequence[Candidate], *, num_classes: int, height: int, width: int, channels: int = 3
 ) -> dict[str, NetworkSize]:
     """Build every network once, weights included, so that a wrong name costs no training.
 
@@ -128,6 +128,7 @@ def check_candidates(
         candidates: the networks.
         num_classes: of the data.
         height, width: of the images as the networks see them, pixels.
+        channels: of the images.
 
     Raises:
         ConfigError: some cannot be built, or cannot take such images; all of them are named.
@@ -136,9 +137,9 @@ def check_candidates(
     faults = []
     for candidate in candidates:
         try:
-            network = build(candidate.model, num_classes=num_classes)
+            network = build(candidate.model, num_classes=num_classes, in_channels=channels)
             sizes[candidate.name] = NetworkSize(
-                parameters=parameters(network), macs=macs(network, height=height, width=width)
+                parameters=parameters(network), macs=macs(network, height=height, width=width, channels=channels)
             )
         except ConfigError as error:
             faults.append(f"{candidate.name}: {error}")

@@ -15,20 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.catalog import open_data
+from ..data.catalog import open_training_data
 from ..errors import BatchError, DataError, MaskwrightError, Terminated, WriteError
 from ..metrics.ranking import rank
 from ..progress import say
 from ..report.choice import Compared, Comparison, choose
 from ..report.comparison import ComparisonReport, write_comparison_report
-from ..report.records import Curve
+from ..report.records import Curve, Look
 from ..types import Dataset, EvaluationResult, Splits
 from .candidates import ComparisonConfig, NetworkSize, check_candidates
 from .comparison_files import write_tables
 from .comparison_pictures import show_images, telling_images
 from .costs import measured_cost
 from .evaluate import evaluate_run, evaluate_validation, scored_part
-from .reporting import complete_run, machine_facts
+from .reporting import complete_run, look_of, machine_facts
 from .run import RunFolder, prepare_folder
 from .train import OUT_OF_MEMORY, train_segmenter
 
@@ -72,11 +72,17 @@ def compare_networks(config: ComparisonConfig, out: Path, *, commands: Sequence[
         DataError: data that is not as it should be, or has no part to score.
         Terminated: SIGTERM or Ctrl-C; the same call goes on.
     """
-    splits = open_data(config.data)
+    splits = open_training_data(config.data)
     scored_part(splits)  # a comparison without a score would be found out too late
     height, width = _network_size(config, splits)
     candidates = config.candidates
-    sizes = check_candidates(candidates, num_classes=len(splits.classes), height=height, width=width)
+    sizes = check_candidates(
+        candidates,
+        num_classes=len(splits.classes),
+        height=height,
+        width=width,
+        channels=config.data.channels,
+    )
     for candidate in candidates:
         for seed in config.seed_numbers:
             prepare_folder(RunFolder(root=config.run_folder(out, candidate, seed)), config.run_config(candidate, seed))
@@ -86,7 +92,8 @@ def compare_networks(config: ComparisonConfig, out: Path, *, commands: Sequence[
     deciding, reported = _score(trained.runs, splits, device=config.train.device)
     comparison = _compared(config, trained, sizes, deciding, reported, height=height, width=width)
     write_tables(out, comparison, config)
-    _write_page(out / PAGE, comparison, trained.runs, deciding, config, commands=commands)
+    look = look_of(config.data, splits)
+    _write_page(out / PAGE, comparison, trained.runs, deciding, config, look=look, commands=commands)
     return comparison
 
 
@@ -225,6 +232,7 @@ def _write_page(
     deciding: ScoredPart,
     config: ComparisonConfig,
     *,
+    look: Look,
     commands: Sequence[str],
 ) -> None:
     what = f"encoders of {config.model.name}" if config.encoders else "networks"
@@ -232,7 +240,7 @@ def _write_page(
     count = len(comparison.candidates)
     hardest, differing = telling_images(deciding.results, choose(comparison))
     shown = show_images(
-        deciding.dataset, deciding.results, runs, names=[*hardest, *differing], device=config.train.device
+        deciding.dataset, deciding.results, runs, names=[*hardest, *differing], look=look, device=config.train.device
     )
     write_comparison_report(
         page,
@@ -245,5 +253,6 @@ def _write_page(
             hardest=[shown[name] for name in hardest],
             differing=[shown[name] for name in differing],
             classes=deciding.dataset.classes,
+            look=look,
         ),
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.io import as_colours
 from ..metrics import image_iou
 from ..report.comparison import Shown
-from ..report.records import Picture
+from ..report.records import Look, Picture
 from ..types import Dataset, EvaluationResult
 from .network import decide
 from .predict import Predictor
@@ -40,6 +41,7 @@ def show_images(
     runs: Mapping[str, Sequence[Path]],
     *,
     names: Sequence[str],
+    look: Look,
     device: str,
 ) -> dict[str, Shown]:
     """Predict the named images with the first run of each candidate.
@@ -49,6 +51,7 @@ def show_images(
         results: counts of that data set; see `telling_images`.
         runs: candidate → its runs.
         names: of the images.
+        look: of the labels.
         device: "auto", "cpu" or "cuda".
     """
     index = {name: i for i, name in enumerate(dataset.names)}
@@ -65,6 +68,6 @@ def show_images(
     shown = {}
     for name, sample in samples.items():
         truth = None if sample.target is None else sample.target.numpy()
-        picture = Picture(image=images[name], truth=truth, masks=masks[name])
+        picture = Picture(image=as_colours(images[name]), truth=truth, masks=masks[name], look=look)
         shown[name] = Shown(name=name, picture=picture, scores=scores[name])
     return shown

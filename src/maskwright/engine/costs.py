@@ -71,7 +71,8 @@ def measured_cost(run: Path, *, batch_size: int, height: int, width: int, device
 def seconds_per_pass(predictor: Predictor, *, count: int, height: int, width: int) -> float:
     """Return the median time of predicting `count` images of this size at once, seconds."""
     device = predictor.device
-    images = torch.rand(count, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(count, predictor.model.data.channels, height, width, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
     seconds: list[float] = []
     with torch.inference_mode(), autocast(device, predictor.model.precision):
         for _ in range(WARM_UP):

@@ -63,7 +63,8 @@ def footprint_here(run: Path, *, height: int, width: int) -> Footprint:
     device = predictor.device
 
     def images(count: int) -> torch.Tensor:
-        return torch.rand(count, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+        made_up = torch.rand(count, config.data.channels, height, width, device=device)
+        return made_up.contiguous(memory_format=torch.channels_last)
 
     def predict() -> None:
         with torch.inference_mode(), autocast(device, predictor.model.precision):
@@ -71,7 +72,11 @@ def footprint_here(run: Path, *, height: int, width: int) -> Footprint:
 
     channels = logit_channels(len(predictor.model.classes))
     task = SegmentationTask(
-        predictor.network, classes=predictor.model.classes, config=config.train, logit_channels=channels
+        predictor.network,
+        classes=predictor.model.classes,
+        config=config.train,
+        logit_channels=channels,
+        weak=bool(config.data.labels),
     )
 
     def train() -> None:

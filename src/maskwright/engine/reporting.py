@@ -142,7 +142,7 @@ def report_readings(
     data = with_border(first.predictor.model.data, borders[0])
     splits = open_data(data)
     part, dataset = scored_part(splits)
-    look = _look(data, splits)
+    look = look_of(data, splits)
     pictures = _Pictures(dataset, shown, look)
     readings = {border: {name: run.readings[border][key] for name, (run, key) in shown.items()} for border in borders}
     stages, convention, others = conventions(readings)
@@ -240,7 +240,7 @@ def report_on_data(
     borders = list(readings)
     data = with_border(data, borders[0])
     splits = open_data(data)
-    look = _look(data, splits)
+    look = look_of(data, splits)
     part, dataset = scored_part(splits)
     masks = {name: masks_by_name(folder, dataset.names) for name, folder in folders.items()}
     index = {name: i for i, name in enumerate(dataset.names)}
@@ -277,7 +277,8 @@ def report_on_data(
     )
 
 
-def _look(data: DataConfig, splits: Splits) -> Look:
+def look_of(data: DataConfig, splits: Splits) -> Look:
+    """Return how the labels of a data set are shown."""
     return Look(colours=official_colours(data, len(splits.classes)), background=splits.background)
 
 

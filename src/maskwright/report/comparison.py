@@ -13,7 +13,7 @@ from maskwright.metrics.scores import DEFINITIONS
 from maskwright.report import choice, figures, gallery, pictures
 from maskwright.report.choice import PART_NAMES, Compared, Comparison, Finding
 from maskwright.report.page import environment
-from maskwright.report.records import Picture
+from maskwright.report.records import Look, Picture
 from maskwright.report.tables import SCORE_LABELS, UNDEFINED
 from maskwright.report.trade_off import Point, trade_off
 
@@ -53,6 +53,7 @@ class ComparisonReport:
         hardest: images on which the recommended candidate does worst.
         differing: images on which the candidates differ most.
         classes: class names, index = label.
+        look: of the labels.
     """
 
     title: str
@@ -63,6 +64,7 @@ class ComparisonReport:
     hardest: Sequence[Shown]
     differing: Sequence[Shown]
     classes: tuple[str, ...]
+    look: Look = Look()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +119,7 @@ def write_comparison_report(path: Path, report: ComparisonReport) -> None:
         score_name=SCORE_LABELS[comparison.statistic],
         definition=DEFINITIONS[comparison.statistic],
         part=PART_NAMES[comparison.part],
-        legend=[(pictures.class_colour(label), name) for label, name in enumerate(report.classes)],
+        legend=[(pictures.class_colour(label, report.look.colours), name) for label, name in enumerate(report.classes)],
         cost_words=choice.COST_WORDS,
         megabytes=megabytes,
         rate=rate,
@@ -232,6 +234,6 @@ def _courses(comparison: Comparison) -> list[Course]:
 def _row(shown: Shown, comparison: Comparison) -> gallery.Row:
     tiles = gallery.given(shown.picture)
     for name in comparison.in_order:
-        mask = pictures.mask_uri(shown.picture.masks[name])
+        mask = pictures.mask_uri(shown.picture.masks[name], shown.picture.look.colours)
         tiles.append(gallery.Tile(uri=mask, caption=comparison.candidates[name].label, score=shown.scores[name]))
     return gallery.Row(heading="", tiles=tiles, ratio=gallery.ratio_of(shown.picture))
