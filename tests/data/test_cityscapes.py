@@ -23,7 +23,9 @@ def root(tmp_path: Path) -> Path:
     for part, scenes in SCENES.items():
         for scene in scenes:
             put_scene(tmp_path, part, scene, "labelIds", *range(34), 255)
-            put_mask(tmp_path / "gtFine" / part / scene.partition("_")[0] / f"{scene}_gtFine_instanceIds.png", 7)
+            city = tmp_path / "gtFine" / part / scene.partition("_")[0]
+            put_mask(city / f"{scene}_gtFine_instanceIds.png", 7)
+            (city / f"._{scene}_gtFine_labelIds.png").write_bytes(b"of a Mac")
     return tmp_path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Splits
 from .classes import ClassTable
-from .folder import FolderDataset, raise_all, read_list
+from .folder import FolderDataset, all_pairs, read_list
 from .official import Colour, Source, first_with, pair_folders
 
 CLASSES = (
@@ -77,8 +77,7 @@ def open_ade20k(root: Path) -> Splits:
     values = {0: IGNORE_INDEX, **{label + 1: label for label in range(len(CLASSES))}}
     table = ClassTable(names=_names(root / _INFO), values=values)
     found = [pair_folders(root / "images" / part, root / "annotations" / part) for part in ("training", "validation")]
-    raise_all(problem for _, problems in found for problem in problems)
-    train, val = (FolderDataset(pairs, table) for pairs, _ in found)
+    train, val = (FolderDataset(pairs, table) for pairs in all_pairs(found))
     return Splits(train=train, val=val, test=None, background=False)
 
 

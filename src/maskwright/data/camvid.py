@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Splits
 from .classes import ClassTable
-from .folder import FolderDataset, Pair, raise_all
+from .folder import FolderDataset, Pair, all_pairs
 from .official import Colour, ColourReader, Source, identity, ignored, pair_folders, stem_without
 
 CLASSES = (
@@ -103,13 +103,11 @@ def _part_folders(root: Path, images: str, masks: str) -> dict[str, FolderDatase
     table = ClassTable(names=CLASSES, values={**identity(len(CLASSES)), **ignored([VOID])})
     folders = {part: (root / images.format(part=part), root / masks.format(part=part)) for part in _PARTS}
     found = {part: pair_folders(*both) for part, both in folders.items() if any(one.is_dir() for one in both)}
-    raise_all(problem for _, problems in found.values() for problem in problems)
-    return {part: FolderDataset(pairs, table) for part, (pairs, _) in found.items()}
+    return {part: FolderDataset(pairs, table) for part, pairs in zip(found, all_pairs(found.values()), strict=True)}
 
 
 def _original(root: Path) -> dict[str, FolderDataset]:
-    pairs, problems = pair_folders(root / _STILLS, root / _LABELS, mask_name=stem_without("_L"))
-    raise_all(problems)
+    (pairs,) = all_pairs([pair_folders(root / _STILLS, root / _LABELS, mask_name=stem_without("_L"))])
     table = ClassTable(names=CLASSES, values=dict(enumerate(_ORIGINAL.values())))
     parts: dict[str, list[Pair]] = {part: [] for part in _PARTS}
     for pair in pairs:

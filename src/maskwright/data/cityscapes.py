@@ -10,23 +10,12 @@ from pathlib import Path
 
 from ..types import Splits
 from .classes import ClassTable
-from .folder import FolderDataset, raise_all
+from .folder import FolderDataset, all_pairs
 from .official import Colour, Source, identity, ignored, pair_folders, stem_without
 
 CLASSES = (
-    *(
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "vegetation",
-        "terrain",
-    ),
-    *("sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
 )
 COLOURS: tuple[Colour, ...] = (
     *((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30)),
@@ -39,6 +28,8 @@ IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 FROM_IDS = {**ignored(range(34)), **{number: label for label, number in enumerate(IDS)}}
 """Number in `labelIds` masks → label. License plates, −1, are stored as 255."""
+
+_BY_ID = "_gtFine_labelIds"
 
 SOURCE = Source(
     title="Cityscapes",
@@ -59,23 +50,24 @@ def open_cityscapes(root: Path) -> Splits:
         DataError: folders are missing; or images without a mask or masks without an image, all named at once.
     """
     SOURCE.require(root, [f"{kind}/{part}" for kind in ("leftImg8bit", "gtFine") for part in ("train", "val")])
-    parts, problems = {}, []
+    found, tables = [], []
     for part in ("train", "val"):
         masks = root / "gtFine" / part
-        by_id = any(masks.glob("*/*_gtFine_labelIds.png"))
-        pairs, told = pair_folders(
-            root / "leftImg8bit" / part,
-            masks,
-            image_name=stem_without("_leftImg8bit"),
-            mask_name=stem_without("_gtFine_labelIds" if by_id else "_gtFine_labelTrainIds"),
-            listing=_in_cities,
+        by_id = any(path.stem.endswith(_BY_ID) for path in _in_cities(masks))
+        found.append(
+            pair_folders(
+                root / "leftImg8bit" / part,
+                masks,
+                image_name=stem_without("_leftImg8bit"),
+                mask_name=stem_without(_BY_ID if by_id else "_gtFine_labelTrainIds"),
+                listing=_in_cities,
+            )
         )
-        problems += told
-        values = FROM_IDS if by_id else identity(len(CLASSES))
-        parts[part] = FolderDataset(pairs, ClassTable(names=CLASSES, values=values))
-    raise_all(problems)
-    return Splits(train=parts["train"], val=parts["val"], test=None, background=False)
+        tables.append(ClassTable(names=CLASSES, values=FROM_IDS if by_id else identity(len(CLASSES))))
+    train, val = map(FolderDataset, all_pairs(found), tables)
+    return Splits(train=train, val=val, test=None, background=False)
 
 
 def _in_cities(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*.png"))
+    # Archives packed on a Mac bring a hidden twin of every file.
+    return sorted(path for path in folder.glob("*/*.png") if not path.name.startswith("."))

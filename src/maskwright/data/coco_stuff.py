@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..types import IGNORE_INDEX, Splits
 from .classes import ClassTable
 from .decode import named_failures
-from .folder import FolderDataset, Pair, raise_all, read_list
+from .folder import FolderDataset, Pair, all_pairs, read_list
 from .official import Source, pair_folders, require_files
 
 THINGS = (
@@ -86,9 +86,8 @@ def open_coco_stuff(root: Path) -> Splits:
 
 def _all_pictures(root: Path, masks: str) -> Splits:
     found = [pair_folders(root / "images" / part, root / masks / part, mask_name=_plain_stem) for part in _PARTS]
-    raise_all(problem for _, problems in found for problem in problems)
     table = ClassTable(names=CLASSES, values={number - 1: label for label, number in enumerate(IDS)})
-    train, val = (FolderDataset(pairs, table) for pairs, _ in found)
+    train, val = (FolderDataset(pairs, table) for pairs in all_pairs(found))
     return Splits(train=train, val=val, test=None, background=False)
 
 

@@ -233,15 +233,13 @@ def _find_parts(root: Path, *, suffixes: frozenset[str], train_masks: bool) -> d
                 part: _pair_up(*pair, suffixes=suffixes, need_masks=train_masks or part != "train")
                 for part, pair in present.items()
             }
-            raise_all(problem for _, problems in found.values() for problem in problems)
-            return {part: pairs for part, (pairs, _) in found.items()}
+            return dict(zip(found, all_pairs(found.values()), strict=True))
     if not (root / "images").is_dir():
         raise DataError(
             f"{root}: has no images; expected images/ and masks/, or train/images/ and train/masks/, or images/train/ "
             "and masks/train/ (and so for val and test)."
         )
-    pairs, problems = _pair_up(root / "images", root / "masks", suffixes=suffixes, need_masks=train_masks)
-    raise_all(problems)
+    (pairs,) = all_pairs([_pair_up(root / "images", root / "masks", suffixes=suffixes, need_masks=train_masks)])
     parts = _split_by_lists(root, pairs)
     raise_all(
         f"images of {part} without a mask in {root / 'masks'}: {first_ten(bare)}"
@@ -323,6 +321,13 @@ def raise_all(problems: Iterable[str]) -> None:
     found = list(problems)
     if found:
         raise DataError("The data set is not usable until this is mended:\n- " + "\n- ".join(found))
+
+
+def all_pairs(found: Iterable[tuple[list[Pair], list[str]]]) -> list[list[Pair]]:
+    """Return the pairs of several folders, each with its problems in words, or raise one DataError with all of these."""
+    found = list(found)
+    raise_all(problem for _, problems in found for problem in problems)
+    return [pairs for pairs, _ in found]
 
 
 def first_ten(names: Sequence[str]) -> str:

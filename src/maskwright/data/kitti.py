@@ -15,7 +15,7 @@ from pathlib import Path
 from ..types import IGNORE_INDEX, Splits
 from .cityscapes import CLASSES, FROM_IDS
 from .classes import ClassTable
-from .folder import FolderDataset, raise_all
+from .folder import FolderDataset, all_pairs
 from .official import Colour, ColourReader, Source, pair_folders
 
 ROAD_CLASSES = ("background", "road")
@@ -47,16 +47,14 @@ def open_kitti(root: Path) -> Splits:
     """
     images, semantic, road = "training/image_2", "training/semantic", "training/gt_image_2"
     if SOURCE.require_any(root, [(images, semantic), (images, road)]) == 0:
-        pairs, problems = pair_folders(root / images, root / semantic)
-        raise_all(problems)
+        (pairs,) = all_pairs([pair_folders(root / images, root / semantic)])
         table = ClassTable(names=CLASSES, values=FROM_IDS)
         return Splits(train=FolderDataset(pairs, table), val=None, test=None, background=False)
     return Splits(train=_road(root / images, root / road), val=None, test=None)
 
 
 def _road(images: Path, masks: Path) -> FolderDataset:
-    pairs, problems = pair_folders(images, masks, mask_name=_name_of_road)
-    raise_all(problems)
+    (pairs,) = all_pairs([pair_folders(images, masks, mask_name=_name_of_road)])
     table = ClassTable(names=ROAD_CLASSES, values=dict(enumerate(_ROAD_COLOURS.values())))
     return FolderDataset(pairs, table, read=ColourReader(tuple(_ROAD_COLOURS)))
 

@@ -17,7 +17,6 @@ for 2 and 0.95 for 3; by connected pieces of the foreground alone, with 0.78. Wh
 innermost pixels stay inside. The edge of the picture is no outline.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,10 @@ from scipy import ndimage
 
 from ..errors import DataError
 from ..types import Sample, Splits
+from .folder import all_pairs, first_ten
 from .io import read_image, read_labels
 from .naming import list_images
+from .official import pair_folders
 from .splits import hold_out
 
 TEST_FRACTION = 0.2
@@ -128,16 +129,10 @@ def with_border(ids: Integer[np.ndarray, "h w"], contour: int) -> UInt8[np.ndarr
 
 
 def _of_maps(root: Path) -> list[Picture]:
-    images = list_images(root / "images") if (root / "images").is_dir() else []
-    truths = {path.stem: path for path in list_images(root / "instances")}
-    stems = Counter(path.stem for path in images)
-    alone = sorted({*(stems.keys() ^ truths.keys()), *(stem for stem, count in stems.items() if count > 1)})
-    if alone or not images:
-        raise DataError(
-            f"{root}: {len(images)} pictures, {len(truths)} maps of numbers; without exactly one partner: "
-            f"{_first_ten(alone) or 'none'}. Expected {_EXPECTED}."
-        )
-    return [Picture(name=path.stem, image=path, truth=(truths[path.stem],), single=False) for path in images]
+    if not (root / "images").is_dir():
+        raise DataError(f"{root}: has instances/ but no images/; expected {_EXPECTED}.")
+    (pairs,) = all_pairs([pair_folders(root / "images", root / "instances")])
+    return [Picture(name=pair.name, image=pair.image, truth=(pair.mask,), single=False) for pair in pairs if pair.mask]
 
 
 def _of_masks(root: Path) -> list[Picture]:
@@ -153,14 +148,8 @@ def _of_masks(root: Path) -> list[Picture]:
         else:
             pictures.append(Picture(name=folder.name, image=images[0], truth=tuple(masks), single=True))
     if problems:
-        raise DataError(
-            f"{root}: expected one image and at least one mask in every folder; got {_first_ten(problems)}."
-        )
+        raise DataError(f"{root}: expected one image and at least one mask in every folder; got {first_ten(problems)}.")
     return pictures
-
-
-def _first_ten(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _read_map(path: Path, size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:

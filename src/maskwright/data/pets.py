@@ -12,6 +12,7 @@ import torch
 
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Sample, Splits
+from .folder import first_ten
 from .io import read_image, read_mask
 
 Border = Literal["pet", "ignore"]
@@ -54,7 +55,7 @@ class PetsDataset:
         self.border_label = 1 if border == "pet" else IGNORE_INDEX
         missing = [path for name in self.names for path in self._paths(name) if not path.is_file()]
         if missing:
-            shown = ", ".join(str(path.relative_to(root)) for path in missing[:10])
+            shown = first_ten([str(path.relative_to(root)) for path in missing])
             raise DataError(f"{root} lacks {len(missing)} file(s) that {listing.name} names: {shown}")
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.decode import named_failures
+from ..data.folder import first_ten
 from ..data.io import read_labels, read_logits, read_probabilities
 from ..data.naming import list_images
 from ..errors import DataError, MaskwrightError
@@ -119,9 +120,8 @@ def pair_by_stem(
             f"{by_stem[stem][0].name} (no mask in {masks.name})" for stem in sorted(by_stem.keys() - pairs.keys())
         ]
     if problems:
-        more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise DataError(
-            f"{len(problems)} file(s) of {masks} and {partners} do not pair up: {', '.join(problems[:10])}{more}; "
+            f"{len(problems)} file(s) of {masks} and {partners} do not pair up: {first_ten(problems)}; "
             "expected one mask of the same stem for each"
         )
     return dict(sorted(pairs.items()))
@@ -143,8 +143,7 @@ def masks_by_name(masks: Path, names: Sequence[str]) -> dict[str, Path]:
         ("more than one", [name for name, paths in found.items() if len(paths) > 1]),
     ):
         if wrong:
-            shown = ", ".join(wrong[:10])
             raise DataError(
-                f"{masks} holds {what} of {len(wrong)} of {len(names)} images: {shown}; expected one of each"
+                f"{masks} holds {what} of {len(wrong)} of {len(names)} images: {first_ten(wrong)}; expected one of each"
             )
     return {name: paths[0] for name, paths in found.items()}
