@@ -306,9 +306,9 @@ def test_weak_labels_are_what_every_candidate_learns_from(
             replace(config, data=replace(config.data, labels=f"scribble:{tmp_path / 'labels'}")), tmp_path / "out"
         )
     assert len(seen) == 4
-    for train, val in seen:
-        assert (train == 255).float().mean() > 0.8
-        assert (val != 255).all()
+    for learned, scored in seen:
+        assert (learned == 255).float().mean() > 0.8
+        assert (scored != 255).all()
 
 
 def test_images_of_other_channels_are_compared_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
@@ -64,7 +64,7 @@ class ComparisonReport:
     hardest: Sequence[Shown]
     differing: Sequence[Shown]
     classes: tuple[str, ...]
-    look: Look = Look()
+    look: Look = field(default_factory=Look)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
