@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from layouts import put_mask
 from maskwright.data.arrays import ArrayDataset
 from maskwright.data.catalog import DataConfig, open_data, open_training_data
 from maskwright.data.transforms import AugmentConfig
@@ -188,6 +189,8 @@ def test_an_image_with_an_empty_file_of_boxes_is_background(tmp_path: Path) -> N
     write(tmp_path / "x_00000.csv", "x0,y0,x1,y1,label\n1,1,3,3,1\n")
     write(tmp_path / "x_00001.csv", "x0,y0,x1,y1,label\n")
     assert (target(f"boxes:{tmp_path}", 1, count=2) == 0).all()
+    table = write(tmp_path / "boxes.csv", "name,x0,y0,x1,y1,label\nx_00000,1,1,3,3,1\nx_00001,,,,,\n")
+    assert (target(f"boxes:{table}", 1, count=2) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +206,8 @@ def test_an_image_with_an_empty_file_of_boxes_is_background(tmp_path: Path) -> N
         ("points", "", "it is empty"),
         ("points", "name,x,y,label\nx_00000,2,2,1,5\n", "more values than"),
         ("points", "name,x,y,label\nx_00000,2,2,0\n", "hold no class but 'ground'"),
+        ("points", f"name,x,y,label\nx_00000,2,2,{'9' * 5000}\n", "label is '999"),
+        ("boxes", "name,x0,y0,x1,y1,label\nx_00000,,,,,1\n", "x0 is ''"),
         ("boxes", "name,x0,y0,x1,y1,label\nx_00000,2,2,13,4,1\n", "x1 is '13'"),
         ("boxes", "name,x0,y0,x1,y1,label\nx_00000,2,2,2,4,1\n", "holds no pixel"),
         ("boxes", "name,x0,y0,x1,y1,label\nx_00000,2,2,5,4,0\n", "background"),
@@ -214,10 +219,20 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path, kind: str, table: st
         target(f"{kind}:{tmp_path}", count=1)
 
 
-@pytest.mark.parametrize("text", ["{", '{"x": 1}', "[1, 2]"])
+@pytest.mark.parametrize(
+    "text", ["{", '{"x": 1}', "[1, 2]", "[" * 100_000, '[{"x": 1' + "0" * 400 + ', "y": 1, "label": 1}]']
+)
 def test_json_that_is_no_list_of_rows_is_named(tmp_path: Path, text: str) -> None:
     write(tmp_path / "x_00000.json", text)
     assert "x_00000.json" in fault(f"points:{tmp_path}", count=1)
+
+
+def test_boxes_need_a_background(tmp_path: Path) -> None:
+    for part in ("train", "trainannot"):
+        put_mask(tmp_path / "camvid" / part / "a.png", 0, 1)
+    config = DataConfig(name=f"camvid:{tmp_path / 'camvid'}", val_fraction=0, labels=f"boxes:{tmp_path}")
+    with pytest.raises(ConfigError, match="no background.*class 0 is 'sky'"):
+        open_training_data(config)
 
 
 def test_two_tables_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from layouts import put_mask, put_photo
 from maskwright.cli import main
 from maskwright.data.catalog import DataConfig, open_data, open_training_data
 from maskwright.data.io import read_mask
@@ -62,6 +63,17 @@ def test_what_was_made_is_what_training_reads(data: DataConfig, tmp_path: Path, 
             rows = list(csv.DictReader(stream))
         assert [row["name"] for row in rows] == list(full.names)
         assert report.agreement == 1
+
+
+def test_images_without_an_object_are_trained_on_as_background(tmp_path: Path) -> None:
+    for number in range(3):
+        put_photo(tmp_path / "data/images" / f"{number}.png")
+        put_mask(tmp_path / "data/masks" / f"{number}.png", *((0, 1) if number else (0,)))
+    data = DataConfig(name=f"folder:{tmp_path / 'data'}", val_fraction=0)
+    report = make_weak_labels(data, tmp_path / "labels", kind="boxes")
+    weak = open_training_data(replace(data, labels=f"boxes:{tmp_path / 'labels'}")).train
+    assert weak.names == ("0", "1", "2") and report.share[0] == 1
+    assert (weak[0].target == 0).all()
 
 
 def test_a_folder_that_holds_something_is_refused(data: DataConfig, tmp_path: Path) -> None:

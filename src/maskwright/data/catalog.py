@@ -19,7 +19,7 @@ from .official import Colour
 from .pets import Border, open_pets
 from .splits import hold_out
 from .transforms import AugmentConfig
-from .weak import parse_labels, with_weak_labels
+from .weak import parse_labels, require_background, with_weak_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,4 +194,5 @@ def open_training_data(config: DataConfig) -> Splits:
     splits = open_data(config)
     if not config.labels:
         return splits
+    require_background(config.labels, splits)
     return dataclasses.replace(splits, train=with_weak_labels(splits.train, config.labels))

@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,10 @@ class Row:
     where: str
     fields: Mapping[str, object]
 
+    def is_empty(self, keys: Iterable[str]) -> bool:
+        """Whether the row says nothing in any of these columns."""
+        return all(self.fields.get(key) in (None, "") for key in keys)
+
     def number(self, key: str, low: float, high: float, *, default: float | None = None) -> float:
         """Return a finite number within [low, high].
 
@@ -34,7 +38,7 @@ class Row:
             return default
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:
             raise DataError(f"{self.where}: {key} is {value!r}; expected a number from {low:g} to {high:g} (pixels).")
@@ -49,8 +53,9 @@ class Row:
         value = str(self.fields.get("label", "")).strip()
         if value in classes:
             return tuple(classes).index(value)
-        if value.isdecimal() and int(value) < len(classes):
-            return int(value)
+        numbers = [str(label) for label in range(len(classes))]
+        if value in numbers:
+            return numbers.index(value)
         raise DataError(
             f"{self.where}: label is {value!r}; expected 0..{len(classes) - 1} or one of {', '.join(classes[:10])}."
         )
@@ -65,7 +70,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         found = json.loads(text) if path.suffix.lower() == ".json" else _csv_rows(text)
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}; expected CSV with a header, or a JSON list.") from error
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise DataError(f"{path}: holds {type(found).__name__}; expected a list of objects, one per row.")

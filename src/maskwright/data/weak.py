@@ -19,9 +19,11 @@ import torch
 from jaxtyping import UInt8
 
 from ..errors import ConfigError, DataError
-from ..types import IGNORE_INDEX, Dataset, Sample
+from ..types import IGNORE_INDEX, Dataset, Sample, Splits
 from .classes import ClassTable, load_classes
+from .folder import first_ten
 from .io import read_labels
+from .naming import list_images
 from .splits import Subset
 from .tables import Row, read_rows, read_table
 
@@ -32,6 +34,9 @@ POINT_RADIUS = 3.0
 
 CERTAIN_SHARE = 0.2
 """Share of a box's area, in its middle, that gets the box's label (Khoreva et al. 2017)."""
+
+BOX = ("x0", "y0", "x1", "y1", "label")
+"""Columns of a table of boxes."""
 
 SCRIBBLE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 TABLE_SUFFIXES = (".csv", ".json")
@@ -93,14 +98,26 @@ def with_weak_labels(dataset: Dataset, labels: str) -> Dataset:
     kept = [i for i, name in enumerate(dataset.names) if name in source.names]
     missing = [name for name in dataset.names if name not in source.names]
     if missing:
-        listed = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        message = f"{root}: {len(missing)} of {len(dataset)} training images have no {kind} label: {listed}"
+        message = f"{root}: {len(missing)} of {len(dataset)} training images have no {kind} label: {first_ten(missing)}"
         if not kept:
             raise DataError(f"{message}. A label is found by the stem of its image, such as {missing[0]}.")
         _LOG.warning("%s; they are left out", message)
     weak = WeakDataset(Subset(dataset, kept) if missing else dataset, source.read)
     _require_foreground(weak, labels)
     return weak
+
+
+def require_background(labels: str, splits: Splits) -> None:
+    """Refuse boxes, outside which is background, where class 0 is a class like the others.
+
+    Raises:
+        ConfigError: such labels of such data.
+    """
+    if parse_labels(labels)[0] == "boxes" and not splits.background:
+        raise ConfigError(
+            f"data.labels is {labels!r}, but the data has no background to be outside of boxes, class 0 is "
+            f"{splits.classes[0]!r}; use scribble:DIR or points:DIR"
+        )
 
 
 def parse_labels(labels: str) -> tuple[str, Path]:
@@ -198,6 +215,8 @@ def _boxes(root: Path, classes: Sequence[str]) -> _Source:
     def read(name: str, shape: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
         boxes = []
         for row in rows_of(name):
+            if row.is_empty(BOX):  # the image is known to hold nothing
+                continue
             x0, x1 = row.number("x0", 0, shape[1]), row.number("x1", 0, shape[1])
             y0, y1 = row.number("y0", 0, shape[0]), row.number("y1", 0, shape[0])
             label = row.label(classes)
@@ -241,9 +260,7 @@ def _require_folder(root: Path) -> None:
 
 def _by_stem(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
-    for path in sorted(root.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
+    for path in list_images(root, suffixes=frozenset(suffixes)):
         if path.stem in paths:
             raise DataError(f"{root}: {paths[path.stem].name} and {path.name} label the same image; remove one.")
         paths[path.stem] = path

@@ -14,7 +14,7 @@ from jaxtyping import Float64, UInt8
 from ..data.catalog import DataConfig, open_data
 from ..data.io import write_mask
 from ..data.scribbles import one_box_each, one_point_each, scribbles
-from ..data.weak import draw_boxes, draw_points
+from ..data.weak import BOX, draw_boxes, draw_points, require_background
 from ..errors import ConfigError, DataError
 from ..files import write_text
 from ..progress import track
@@ -23,7 +23,7 @@ from ..types import IGNORE_INDEX, Sample
 
 WeakKind = Literal["scribble", "points", "boxes"]
 
-COLUMNS = {"points": ("x", "y", "radius", "label"), "boxes": ("x0", "y0", "x1", "y1", "label")}
+COLUMNS = {"points": ("x", "y", "radius", "label"), "boxes": BOX}
 """Kind → columns of its table behind the image's name, in the order in which `draw_points` and `draw_boxes` take them."""
 
 
@@ -56,7 +56,8 @@ def make_weak_labels(
         seed: of all choices, together with the place of an image in the data set.
 
     Raises:
-        ConfigError: another kind, a share or a seed out of range, or `out` holds something.
+        ConfigError: another kind, boxes of data without a background, a share or a seed out of range, or `out` holds
+            something.
         DataError: an image has no mask.
         WriteError: a file cannot be written.
     """
@@ -64,7 +65,9 @@ def make_weak_labels(
         raise ConfigError(f"kind must be one of {', '.join(get_args(WeakKind))}; got {kind!r}")
     if not 0 < share <= 1 or seed < 0:
         raise ConfigError(f"share must be above 0 and at most 1, seed at least 0; got {share} and {seed}")
-    dataset = open_data(dataclasses.replace(data, val_fraction=0, labels="")).train
+    splits = open_data(dataclasses.replace(data, val_fraction=0, labels=""))
+    require_background(f"{kind}:{out}", splits)
+    dataset = splits.train
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} holds something already; choose another --out, or delete it")
     rows: list[Mapping[str, float | str]] = []
@@ -79,7 +82,9 @@ def make_weak_labels(
         else:
             found = one_point_each(truth, generator) if kind == "points" else one_box_each(truth)
             labels = _drawn(kind, found, truth.shape)
-            rows += [{"name": sample.name, **row} for row in found]
+            # Of boxes, a row of a name alone says that there is nothing in the image.
+            said = found or ([{}] if kind == "boxes" else [])
+            rows += [{"name": sample.name, **row} for row in said]
         known = truth != IGNORE_INDEX
         all_pixels[index] = known.sum()
         labelled[index] = (known & (labels != IGNORE_INDEX)).sum()
