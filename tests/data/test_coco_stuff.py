@@ -71,7 +71,7 @@ def test_what_is_missing_of_the_nearest_layout_is_named(tmp_path: Path) -> None:
     (tmp_path / "stuffthingmaps/val2017").rename(tmp_path / "val")
     message = fault_of(lambda: open_coco_stuff(tmp_path))
     assert "lacks stuffthingmaps/val2017;" in message
-    for part in ("github.com/nightrome/cocostuff", "18 GB", "659 MB", "imageLists/train.txt"):
+    for part in ("github.com/nightrome/cocostuff", "19 GB", "700 MB", "imageLists/train.txt"):
         assert part in message
 
 

@@ -63,7 +63,7 @@ def test_what_is_missing_is_named_with_the_source(tmp_path: Path) -> None:
     (tmp_path / "training/image_2").mkdir(parents=True)
     message = fault_of(lambda: open_kitti(tmp_path))
     assert "lacks training/semantic;" in message
-    for part in ("cvlibs.net", "314 MB", "gt_image_2"):
+    for part in ("cvlibs.net", "300 MB", "gt_image_2"):
         assert part in message
 
 

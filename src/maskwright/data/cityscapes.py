@@ -34,7 +34,7 @@ _BY_ID = "_gtFine_labelIds"
 SOURCE = Source(
     title="Cityscapes",
     address="https://www.cityscapes-dataset.com/downloads/ (after registration)",
-    download="leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB)",
+    download="leftImg8bit_trainvaltest.zip (about 11 GB) and gtFine_trainvaltest.zip (about 250 MB)",
     tree="    DIR/leftImg8bit/train/CITY/NAME_leftImg8bit.png            and so for val\n"
     "    DIR/gtFine/train/CITY/NAME_gtFine_labelIds.png             and so for val, or NAME_gtFine_labelTrainIds.png",
 )

@@ -58,8 +58,8 @@ IDS = tuple(number for number in range(1, 183) if number not in NEVER_ANNOTATED)
 SOURCE = Source(
     title="COCO-Stuff",
     address="https://github.com/nightrome/cocostuff",
-    download="train2017.zip (18 GB), val2017.zip (1 GB) and stuffthingmaps_trainval2017.zip (659 MB), or "
-    "cocostuff-10k-v1.1.zip (2 GB)",
+    download="train2017.zip, val2017.zip (about 19 GB) and stuffthingmaps_trainval2017.zip (about 700 MB), or "
+    "cocostuff-10k-v1.1.zip (about 2 GB)",
     tree="    DIR/images/train2017/NAME.jpg  annotations/train2017/NAME.png  and so for val2017, or with\n"
     "    DIR/stuffthingmaps/train2017/NAME.png                          in place of annotations/, or\n"
     "    DIR/images/NAME.jpg  annotations/NAME.mat  imageLists/train.txt test.txt",

@@ -30,7 +30,7 @@ _ROAD_COLOURS: dict[Colour, int] = {
 SOURCE = Source(
     title="KITTI",
     address="https://www.cvlibs.net/datasets/kitti/eval_semseg.php?benchmark=semantics2015 (or eval_road.php)",
-    download="data_semantics.zip (314 MB), or data_road.zip (0.5 GB)",
+    download="data_semantics.zip (about 300 MB), or data_road.zip (about 500 MB)",
     tree="    DIR/training/image_2/NAME.png  training/semantic/NAME.png                      semantics, or\n"
     "    DIR/training/image_2/um_000000.png  training/gt_image_2/um_road_000000.png     road",
 )

@@ -43,7 +43,7 @@ BORDER = "border"
 
 _EXPECTED = (
     "images/NAME.png and instances/NAME.png (16-bit maps of numbers), or the official stage1_train, "
-    "NAME/images/NAME.png and NAME/masks/*.png; stage1_train.zip (79 MB) is at https://bbbc.broadinstitute.org/BBBC038"
+    "NAME/images/NAME.png and NAME/masks/*.png; stage1_train.zip (about 80 MB) is at https://bbbc.broadinstitute.org/BBBC038"
 )
 
 

@@ -27,7 +27,7 @@ _AUGMENTED_LISTS = ("train_aug.txt", "trainaug.txt")
 SOURCE = Source(
     title="PASCAL VOC 2012",
     address="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
-    download="VOCtrainval_11-May-2012.tar (2 GB)",
+    download="VOCtrainval_11-May-2012.tar (about 2 GB)",
     tree="    DIR/ or DIR/VOC2012/ or DIR/VOCdevkit/VOC2012/\n"
     "        JPEGImages/NAME.jpg\n"
     "        SegmentationClass/NAME.png\n"
