@@ -7,6 +7,7 @@ branches; the border is part of its object; a piece of foreground without a seed
 """
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Int64, Integer
@@ -70,13 +71,42 @@ def of_masks(
     classes: Int64[np.ndarray, " n"],
     scores: Float[np.ndarray, " n"],
 ) -> Instances:
-    """Return objects that may overlap, of binary masks."""
+    """Return objects that may overlap, of binary masks; empty ones are left out."""
+    return of_each(name, masks, size=(masks.shape[1], masks.shape[2]), classes=classes, scores=scores)
+
+
+def of_each(
+    name: str,
+    masks: Iterable[Bool[np.ndarray, "h w"]],
+    *,
+    size: tuple[int, int],
+    classes: Int64[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+) -> Instances:
+    """Return objects that may overlap, of binary masks that come one by one; empty ones are left out."""
+    encoded = [_encoded(mask) for mask in masks]
+    kept = [number for number, mask in enumerate(encoded) if coco_mask.area(mask)]
     return Instances(
         name=name,
-        size=(masks.shape[1], masks.shape[2]),
-        masks=tuple(_encoded(mask) for mask in masks),
-        classes=np.asarray(classes, np.int64),
-        scores=np.asarray(scores, np.float32),
+        size=size,
+        masks=tuple(encoded[number] for number in kept),
+        classes=np.asarray(classes, np.int64)[kept],
+        scores=np.asarray(scores, np.float32)[kept],
+    )
+
+
+def surest(instances: Instances, threshold: float) -> Instances:
+    """Return the objects whose score reaches the threshold, in their order."""
+    kept = np.flatnonzero(instances.scores >= threshold)
+    return Instances(
+        name=instances.name,
+        size=instances.size,
+        masks=tuple(instances.masks[number] for number in kept),
+        classes=instances.classes[kept],
+        scores=instances.scores[kept],
+        boxes=None if instances.boxes is None else instances.boxes[kept],
+        areas=None if instances.areas is None else instances.areas[kept],
+        crowd=None if instances.crowd is None else instances.crowd[kept],
     )
 
 

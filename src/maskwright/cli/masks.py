@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from ..errors import BatchError
+from ..errors import BatchError, ConfigError
 from .show import command_line
 
 
@@ -14,6 +14,7 @@ def predict(
     save: Literal["labels", "probabilities", "logits", "instances"] = "labels",
     flip: bool = False,
     method: str | None = None,
+    threshold: float | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner.
@@ -29,15 +30,18 @@ def predict(
         method: refines the masks last: dense_crf (or dense_crf:deeplab, dense_crf:pydensecrf), bundled, guided or none; the
             run's own where it is not given.
         flip: average with the prediction of the mirrored image, at twice the time.
+        threshold: of --save instances: score that an object must reach; not given, all that the network finds.
         device: where to compute.
     """
     from ..engine.predict import predict_folder
     from ..engine.predict_instances import OBJECTS, predict_instances
 
     if save == "instances":
-        written = predict_instances(run, images, out, flip=flip, method=method, device=device)
+        written = predict_instances(run, images, out, flip=flip, method=method, device=device, threshold=threshold)
         print(f"{len(written)} maps of objects in {out}; all objects: {out / OBJECTS}")
         return
+    if threshold is not None:
+        raise ConfigError("--threshold is given without --save instances, to which it belongs; leave it out")
     written = predict_folder(run, images, out, save=save, flip=flip, method=method, device=device)
     print(f"{len(written)} masks in {out}")
 

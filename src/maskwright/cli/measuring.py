@@ -26,6 +26,7 @@ def evaluate(
     boundary: bool = False,
     instances: bool = False,
     max_detections: int = 100,
+    threshold: float = 0.0,
 ) -> None:
     """Score folders of masks against the truth; of several, say what changed and whether it is more than chance.
 
@@ -49,6 +50,8 @@ def evaluate(
             a COCO file of annotations, --data one that tells objects apart, such as nuclei:DIR. Where --targets is a
             panoptic file, predictions are such files, and the score is panoptic quality.
         max_detections: of --instances: objects of each image and class that count at most for AP and AR.
+        threshold: of --instances: score that an object must reach to count for panoptic quality and for the scores of
+            pixels; AP and AR take all.
     """
     if (targets is None) == (not data):
         raise ConfigError("expected --targets, a folder of true masks, or --data, such as pets:DIR, and not both")
@@ -59,8 +62,12 @@ def evaluate(
         for name, given in (("boundary", boundary), ("border", border), ("num_classes", num_classes)):
             if given:
                 raise ConfigError(f"--{name} is given beside --instances, which does not know it; leave it out")
-        _evaluate_instances(folders, targets, data, out, images=images, classes=classes, most=max_detections)
+        _evaluate_instances(
+            folders, targets, data, out, images=images, classes=classes, most=max_detections, threshold=threshold
+        )
         return
+    if threshold:
+        raise ConfigError("--threshold is given without --instances, to which it belongs; leave it out")
     if targets is None:
         for name, value in (("images", images), ("classes", classes), ("num_classes", num_classes)):
             if value is not None:
@@ -93,10 +100,11 @@ def _evaluate_instances(
     images: Path | None,
     classes: Path | None,
     most: int,
+    threshold: float,
 ) -> None:
     from ..data.coco_panoptic import lists_segments
     from ..engine.evaluate import record_of
-    from ..engine.instances import evaluate_instances, instance_record, open_truth
+    from ..engine.instances import found_in, instance_record, open_truth, score_objects
     from ..engine.report_instances import report_instances
     from ..files import write_json
     from ..report import terminal
@@ -107,11 +115,13 @@ def _evaluate_instances(
         _evaluate_panoptic(folders, targets, out, images=images)
         return
     truth = open_truth(targets, data, classes=classes)
-    results = {name: evaluate_instances(path, truth, max_detections=most) for name, path in folders.items()}
+    found = {name: found_in(path, truth) for name, path in folders.items()}
+    results = {name: score_objects(one, truth, max_detections=most, threshold=threshold) for name, one in found.items()}
     stages = {name: one.masks for name, one in results.items()}
     write_json(out / "metrics.json", {**record_of(stages), "instances": instance_record(results)})
     page = out / "report.html"
-    report_instances(page, results, folders, truth=truth, images=images, commands=[command_line()])
+    commands = [command_line()]
+    report_instances(page, results, found, truth=truth, images=images, commands=commands, threshold=threshold)
     terminal.show_objects(results)
     show(stages, page)
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .show import command_line, show
+
+if TYPE_CHECKING:
+    from ..engine.config import SegmenterRunConfig
 
 
 def demo(out: Path = Path("runs/demo")) -> None:
@@ -49,13 +53,30 @@ def train_command() -> Callable[..., None]:
         from ..engine.reporting import complete_run
         from ..engine.run import RunFolder
         from ..engine.train import train_segmenter
+        from ..engine.train_instances import finds_objects
 
         names = (data.name.partition(":")[0], model.name.replace(":", "_").replace("/", "_"))
         config = SegmenterRunConfig(data=data, model=model, train=train, init=init, method=method)
-        run = train_segmenter(config, out or Path("runs", "_".join(names)))
+        out = out or Path("runs", "_".join(names))
+        if finds_objects(config):
+            _train_instances(config, out)
+            return
+        run = train_segmenter(config, out)
         show(complete_run(run, commands=[command_line()], device=train.device), RunFolder(root=run).report)
 
     return train
+
+
+def _train_instances(config: "SegmenterRunConfig", out: Path) -> None:
+    from ..engine.run import RunFolder
+    from ..engine.train_instances import complete_instances, train_instances
+    from ..report import terminal
+
+    run = train_instances(config, out)
+    results = complete_instances(run, commands=[command_line()], device=config.train.device)
+    if results:
+        terminal.show_objects(results)
+    show({name: one.masks for name, one in results.items()}, RunFolder(root=run).report)
 
 
 def train_refiner_command() -> Callable[..., None]:

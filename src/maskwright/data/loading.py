@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import data as torch_data
@@ -27,10 +27,11 @@ T = TypeVar("T")
 
 
 class TrainingBatch(NamedTuple):
-    """Images float32 (N, 3, S, S) in [0, 1]; targets int64 (N, S, S); index of each sample in its data set."""
+    """Images float32 (N, 3, S, S) in [0, 1]; targets int64 (N, S, S), or (N, 2, S, S) with the objects' numbers, see
+    `TrainingData`; index of each sample in its data set."""
 
     images: Float[Tensor, "n 3 s s"]
-    targets: Int64[Tensor, "n s s"]
+    targets: Int64[Tensor, "n *two s s"]
     indices: Int64[Tensor, " n"]
 
 
@@ -68,8 +69,19 @@ def _truth(sample: Sample) -> Tensor:
     return sample.target
 
 
-def _prepare_training(sample: Sample, *, size: int, sparse: bool) -> tuple[Tensor, Tensor]:
-    image, target = resize_pair(sample.image, _truth(sample), size, sparse=sparse)
+def _labels_and_numbers(sample: Sample) -> Int32[Tensor, "2 h w"]:
+    labels = _truth(sample)
+    if sample.instances is None:
+        raise DataError(f"{sample.name} tells no objects apart; expected a number for each, as nuclei:DIR has")
+    # Numbers as they come may be too large for the float32 that transforms reckon with.
+    found, numbers = np.unique(sample.instances.numpy(), return_inverse=True)
+    numbers = numbers.reshape(labels.shape) + int(found[0] > 0)
+    return torch.stack((labels.int(), torch.from_numpy(numbers.astype(np.int32))))
+
+
+def _prepare_training(sample: Sample, *, size: int, sparse: bool, objects: bool) -> tuple[Tensor, Tensor]:
+    truth = _labels_and_numbers(sample) if objects else _truth(sample)
+    image, target = resize_pair(sample.image, truth, size, sparse=sparse)
     assert target is not None
     return image, target
 
@@ -105,6 +117,7 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
         groups: group of each sample; objects are pasted within a group only. The folds of out-of-fold training are
             such groups: a network must not have seen what is pasted into an image that it never saw.
         sparse: few pixels are labelled, and none of them may get lost when label maps are resized.
+        objects: targets are int32 (2, S, S): the label map, and each pixel's number of its object, 0 = none.
     """
 
     def __init__(
@@ -116,9 +129,10 @@ class TrainingData(torch_data.Dataset[tuple[Tensor, Tensor, int]]):
         seed: int,
         groups: NDArray[np.int64] | None = None,
         sparse: bool = False,
+        objects: bool = False,
     ) -> None:
-        prepare = partial(_prepare_training, size=size, sparse=sparse)
-        self.prepared = _Prepared(dataset, prepare, bytes_each=_bytes_each(dataset, size))
+        prepare = partial(_prepare_training, size=size, sparse=sparse, objects=objects)
+        self.prepared = _Prepared(dataset, prepare, bytes_each=_bytes_each(dataset, size) * (3 if objects else 1))
         self.transform = build_augmentation(augmentation)
         self.paste = augmentation.paste
         self.groups = np.zeros(len(dataset), np.int64) if groups is None else groups

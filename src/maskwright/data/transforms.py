@@ -155,11 +155,14 @@ def paste_objects(image: Tensor, target: Tensor, other: Tensor, other_target: Te
 
     Args:
         image: uint8 (3, H, W).
-        target: uint8 (H, W).
+        target: uint8 (H, W), or int32 (2, H, W): labels, and numbers of objects, to which those of the other are added.
         other: an image of the same size.
-        other_target: its label map.
+        other_target: its target.
     """
-    objects = (other_target != 0) & (other_target != IGNORE_INDEX)
+    labels = other_target if other_target.ndim == 2 else other_target[0]
+    objects = (labels != 0) & (labels != IGNORE_INDEX)
+    if target.ndim == 3:
+        other_target = torch.stack((labels, other_target[1] + target[1].max()))
     return torch.where(objects, other, image), torch.where(objects, other_target, target)
 
 
@@ -169,7 +172,7 @@ def augment(transform: v2.Transform, image: Tensor, target: Tensor, *, seed: int
     Args:
         transform: from `build_augmentation`.
         image: uint8 (3, H, W).
-        target: uint8 (H, W).
+        target: uint8 (H, W), or int32 (2, H, W), both of which move with the image.
         seed: any 64-bit integer.
     """
     with torch.random.fork_rng(devices=[]):

@@ -15,7 +15,7 @@ from ..data.loading import TrainingLoader
 from ..errors import Terminated
 from ..progress import Bar, say
 from . import checkpoint
-from .tasks import SegmentationTask
+from .tasks import Task
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -114,7 +114,7 @@ class KeepBest(pl.Callback):
             self.best_epoch = trainer.current_epoch + 1
         # Without validation only the last weights count; to write them at every epoch would only cost time.
         if better and (score is not None or trainer.current_epoch + 1 == trainer.max_epochs):
-            assert isinstance(task, SegmentationTask)
+            assert isinstance(task, Task)
             checkpoint.save(self.path, task.network.state_dict(), {**self.metadata, "epoch": self.best_epoch})
 
     def state_dict(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class ShowProgress(pl.Callback):
         self.bar.advance(note=f"{epoch} loss {float(outputs['loss']):.3f}{self.score}")
 
     def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        assert isinstance(task, SegmentationTask)
+        assert isinstance(task, Task)
         self.score = f" {task.monitor} {float(trainer.callback_metrics['val_score']):.4f}"
 
     def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:

@@ -14,7 +14,7 @@ from ..data.coco import CocoDataset
 from ..data.coco_objects import Entry, objects, read_results, read_truth
 from ..data.io import read_labels
 from ..errors import ConfigError, DataError
-from ..instances import of_map, to_map, to_segments
+from ..instances import of_map, surest, to_map, to_segments
 from ..metrics import EvaluationMeter
 from ..metrics.bootstrap import Interval
 from ..metrics.instance import (
@@ -27,7 +27,8 @@ from ..metrics.instance import (
 )
 from ..metrics.panoptic import PanopticMeter, PanopticResult, Quality, class_quality, panoptic_interval
 from ..progress import track
-from ..types import IGNORE_INDEX, Dataset, EvaluationResult, Instances
+from ..types import IGNORE_INDEX, EvaluationResult, Instances, Sample
+from .detector import check_threshold
 from .evaluate import scored_part
 from .masks import masks_by_name, pair_by_stem
 from .predict_instances import OBJECTS
@@ -95,13 +96,15 @@ def open_truth(targets: Path | None, data: str, *, classes: Path | None = None) 
         DataError: nothing there, or not readable.
     """
     if targets is None:
-        return _truth_of_data(data)
+        return truth_of_data(DataConfig(name=data, val_fraction=0))
     if targets.is_file():
         return _truth_of_coco(targets)
     return _truth_of_folder(targets, classes)
 
 
-def evaluate_instances(predictions: Path, truth: Truth, *, max_detections: int = 100) -> InstanceEvaluation:
+def evaluate_instances(
+    predictions: Path, truth: Truth, *, max_detections: int = 100, threshold: float = 0.0
+) -> InstanceEvaluation:
     """Score predicted objects: AP and AR, panoptic quality, and the pixels of each class.
 
     Args:
@@ -109,12 +112,22 @@ def evaluate_instances(predictions: Path, truth: Truth, *, max_detections: int =
             class, all equally sure), or a list of results in COCO's format.
         truth: from `open_truth`.
         max_detections: predicted objects of each image and class that count at most for AP and AR.
+        threshold: score that an object must reach, 0–1, to count for panoptic quality and for the pixels; AP and AR need
+            all, in the order of their scores.
 
     Raises:
+        ConfigError: a threshold outside 0–1.
         DataError: images without predictions (of a folder), predictions of unknown images (of a list); sizes or labels
             that do not fit.
     """
-    found = found_in(predictions, truth)
+    return score_objects(found_in(predictions, truth), truth, max_detections=max_detections, threshold=threshold)
+
+
+def score_objects(
+    found: Found, truth: Truth, *, max_detections: int = 100, threshold: float = 0.0
+) -> InstanceEvaluation:
+    """Score objects as `evaluate_instances`, from what returns them image by image."""
+    check_threshold(threshold)
     masks = EvaluationMeter(truth.classes)
     matches = InstanceMeter(truth.classes, max_detections=max_detections)
     panoptic = PanopticMeter(truth.classes, things=range(1, len(truth.classes)))
@@ -122,8 +135,9 @@ def evaluate_instances(predictions: Path, truth: Truth, *, max_detections: int =
         true = truth.read(name)
         own = found(name, true.size)
         matches.update(own, true)
-        panoptic.update(to_segments(own), to_segments(true))
-        masks.update(name, label_map(own), label_map(true))
+        sure = surest(own, threshold)
+        panoptic.update(to_segments(sure), to_segments(true))
+        masks.update(name, label_map(sure), label_map(true))
     return InstanceEvaluation(masks=masks.result(), objects=matches.result(), panoptic=panoptic.result())
 
 
@@ -199,8 +213,15 @@ def interval_list(interval: Interval) -> list[float | None]:
     return [finite(value) for value in (interval.value, interval.low, interval.high)]
 
 
-def _truth_of_data(name: str) -> Truth:
-    part, dataset = scored_part(open_data(DataConfig(name=name, val_fraction=0)))
+def truth_of_data(data: DataConfig) -> Truth:
+    """Return the true objects of a data set's test part (validation where there is none).
+
+    Raises:
+        ConfigError: the data set tells no objects apart.
+        DataError: it has neither part.
+    """
+    name = data.name
+    part, dataset = scored_part(open_data(data))
     if len(dataset) and dataset[0].instances is None:
         raise ConfigError(
             f"--instances: the data set {name} tells no objects apart; use one that does, as nuclei:DIR or coco:FILE.json "
@@ -210,7 +231,7 @@ def _truth_of_data(name: str) -> Truth:
     what = f"{len(dataset)} {part} images of {name.partition(':')[0]}"
 
     def read(sample: str) -> Instances:
-        return _of_sample(dataset, index[sample])
+        return of_sample(dataset[index[sample]])
 
     def pixels(sample: str) -> UInt8[np.ndarray, "h w 3"]:
         return dataset[index[sample]].image.permute(1, 2, 0).numpy()
@@ -229,8 +250,8 @@ def _truth_of_data(name: str) -> Truth:
     )
 
 
-def _of_sample(dataset: Dataset, number: int) -> Instances:
-    sample = dataset[number]
+def of_sample(sample: Sample) -> Instances:
+    """Return the true objects of a sample of a data set that tells them apart."""
     assert sample.instances is not None and sample.target is not None
     ids, target = sample.instances.numpy(), sample.target.numpy()
     numbers, first = np.unique(ids, return_index=True)

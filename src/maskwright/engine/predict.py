@@ -1,7 +1,7 @@
 """From images to masks with a trained model: one image, a data set, a folder."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,27 +98,12 @@ class Predictor:
         Raises:
             DataError: there is none, or no such folder.
         """
-        suffixes = IMAGE_SUFFIXES if self.model.data.channels == 3 else IMAGE_SUFFIXES | ARRAY_SUFFIXES
-        paths = list_images(images, suffixes=suffixes) if images.is_dir() else [images]
-        if not paths:
-            raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
-        return paths
+        return images_in(images, channels=self.model.data.channels)
 
-    def settings(self, run: Path, images: Path, save: str) -> dict[str, str | int | None]:
-        """Return what the outputs of a batch depend on: see `run_batch`.
-
-        Args:
-            run: where the model came from.
-            images: the folder, or one file.
-            save: what is saved.
-        """
-        return {
-            "run": digest_of(model_file(run)),
-            "images": str((images if images.is_dir() else images.parent).resolve()),
-            "save": save,
-            "flip": self.flip,
-            **({"method": self.method, "version": __version__} if self.method else {}),
-        }
+    @property
+    def made_with(self) -> dict[str, str | int | None]:
+        """What the outputs depend on beside the model and the images: see `run_batch`."""
+        return {"flip": self.flip, **({"method": self.method, "version": __version__} if self.method else {})}
 
     def logits(self, image: UInt8[np.ndarray, "h w i"]) -> Float[Tensor, "c h w"]:
         """Return float32 logits at the size of `image`, 0–255, RGB unless the model was trained on other channels."""
@@ -182,6 +167,24 @@ class Predictor:
             return (self.network(images, return_steps=True) if steps else self.network(images)).float().cpu()
 
 
+def images_in(images: Path, *, channels: int) -> list[Path]:
+    """Return the image files of a folder, or the one file, that may have so many channels.
+
+    Raises:
+        DataError: there is none, or no such folder.
+    """
+    suffixes = IMAGE_SUFFIXES if channels == 3 else IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    paths = list_images(images, suffixes=suffixes) if images.is_dir() else [images]
+    if not paths:
+        raise DataError(f"{images} holds no image; expected PNG, JPEG, WebP or TIFF files")
+    return paths
+
+
+def source_of(images: Path) -> str:
+    """Return the folder that images come from, as `run_batch` keeps it."""
+    return str((images if images.is_dir() else images.parent).resolve())
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
     """Return the context in which a model of this precision ("fp32" or "bf16") runs."""
     if precision == "bf16":
@@ -220,6 +223,21 @@ def predict_folder(
         DataError: no image there.
     """
     predictor = Predictor.load(run, device=device, flip=flip, method=method)
+    return predict_images(predictor, images, out, save=save, origin={"run": digest_of(model_file(run))})
+
+
+def predict_images(
+    predictor: Predictor, images: Path, out: Path, *, save: Save, origin: Mapping[str, str | int | None]
+) -> list[Path]:
+    """Write what `predict_folder` writes, of a model that is loaded already.
+
+    Args:
+        predictor: the model.
+        images: a folder, or one file.
+        out: folder of the outputs.
+        save: see `predict_folder`.
+        origin: where the model came from; kept beside the outputs.
+    """
     paths = predictor.images_of(images)
     names = output_names(paths)
     outputs = {path: out / f"{names[path]}{SUFFIX[save]}" for path in paths}
@@ -229,7 +247,8 @@ def predict_folder(
     def one(path: Path) -> None:
         write_logits(outputs[path], predictor.logits(predictor.read(path)), save=save, palette=palette)
 
-    run_batch(outputs, one, label="predict", settings=predictor.settings(run, images, save), memory_advice=ADVICE)
+    settings = {**origin, "images": source_of(images), "save": save, **predictor.made_with}
+    run_batch(outputs, one, label="predict", settings=settings, memory_advice=ADVICE)
     return [outputs[path] for path in paths]
 
 

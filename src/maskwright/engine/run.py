@@ -36,6 +36,9 @@ from .network import RefinedSegmenter, build_refined
 
 T = TypeVar("T")
 
+INSTANCES = "instances"
+"""What the checkpoint of a network says that finds objects one by one; see `detector`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
@@ -203,6 +206,11 @@ def load_model(run: Path) -> TrainedModel:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected the folder of a finished run")
     tensors, metadata = checkpoint.load(path)
+    if metadata.get("kind") == INSTANCES:
+        raise CheckpointError(
+            f"{path} finds objects one by one and gives no logits of classes; predict with --save instances, and score "
+            "with evaluate --instances"
+        )
     try:
         classes = tuple(str(name) for name in metadata["classes"])  # type: ignore[union-attr]
         data = from_dict(DataConfig, metadata["data"])

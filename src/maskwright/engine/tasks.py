@@ -1,6 +1,7 @@
 """What Lightning trains: a segmenter, a refiner over out-of-fold coarse logits, or both together."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,56 +32,25 @@ def default_loss(logit_channels: int, *, weak: bool) -> dict[str, float]:
     return {entropy: 1.0, "dice": 1.0} if logit_channels == 1 else {entropy: 1.0}
 
 
-class SegmentationTask(pl.LightningModule):
-    """Training and validation of a network that maps images to logits.
+class Task(pl.LightningModule):
+    """Training of a network, whatever it learns; what tasks differ in, they add.
 
     Args:
         network: what is trained and validated.
-        classes: class names, index = label.
         config: how to train.
-        logit_channels: channels of the network's logits.
-        weak: the labels are scribbles, points or boxes; decides the loss where `config` names none.
+        monitor: what the validation score is, for the progress bar.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        classes: Sequence[str],
-        config: TrainConfig,
-        logit_channels: int,
-        weak: bool = False,
-    ) -> None:
+    def __init__(self, network: nn.Module, *, config: TrainConfig, monitor: str) -> None:
         super().__init__()
         self.network = network
         self.config = config
-        self.classes = classes
-        terms = config.loss or default_loss(logit_channels, weak=weak)
-        self.loss = SegmentationLoss(terms, logit_channels=logit_channels, resize=config.label_resize)
-        self.monitor = "iou_per_image" if len(classes) == 2 else "miou_present"
-        self.meter = EvaluationMeter(classes)
+        self.monitor = monitor
         self.restored_random_state: Tensor | None = None
-        self.auxiliary_logits: Tensor | None = None
-        auxiliary = network.auxiliary() if isinstance(network, Segmenter) else None
-        if auxiliary is not None:
-            auxiliary.register_forward_hook(self._keep_auxiliary)
 
-    def _keep_auxiliary(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self.auxiliary_logits = output if self.training else None
-
-    def training_logits(self, batch: TrainingBatch) -> Float[Tensor, "n c h w"]:
-        """Return the logits that the loss is taken of."""
-        return self.network(self._formatted(batch.images))
-
+    @abstractmethod
     def batch_loss(self, batch: TrainingBatch) -> Tensor:
-        """Return what is minimised, a scalar: the loss, and that of a network's auxiliary logits with their weight."""
-        loss = self.loss(self.training_logits(batch), batch.targets, batch.images)
-        if self.auxiliary_logits is None:
-            return loss
-        assert isinstance(self.network, Segmenter)
-        inside = self.network.at_image_size(self.auxiliary_logits, batch.images.shape[-2:])
-        self.auxiliary_logits = None
-        return loss + self.network.net.auxiliary_weight * self.loss(inside, batch.targets, batch.images)
+        """Return what is minimised, a scalar."""
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
         """Return the loss of one batch.
@@ -95,23 +65,6 @@ class SegmentationTask(pl.LightningModule):
                 "checkpoint is untouched. Lower train.learning_rate, set train.gradient_clip, or use train.precision=fp32"
             )
         return loss
-
-    def validation_step(self, batch: ScoringBatch, batch_index: int) -> None:
-        """Count the predictions of one batch at the images' own sizes."""
-        logits = self.network(self._formatted(batch.images))
-        for name, one, target in zip(batch.names, logits, batch.targets, strict=True):
-            self.meter.update(name, labels_at(one, target.shape), target)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the score that chooses the best checkpoint."""
-        score = getattr(scores(self.meter.result()), self.monitor)
-        if not math.isfinite(score):
-            raise DataError(
-                f"the validation part gives no {self.monitor}: none of its pixels is labelled; label some, name another "
-                "val part, or hold out another with data.split_seed"
-            )
-        self.log("val_score", score)
-        self.meter = EvaluationMeter(self.classes)
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule of `config`."""
@@ -149,6 +102,71 @@ class SegmentationTask(pl.LightningModule):
 
     def _formatted(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
+
+
+class SegmentationTask(Task):
+    """Training and validation of a network that maps images to logits.
+
+    Args:
+        network: what is trained and validated.
+        classes: class names, index = label.
+        config: how to train.
+        logit_channels: channels of the network's logits.
+        weak: the labels are scribbles, points or boxes; decides the loss where `config` names none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        classes: Sequence[str],
+        config: TrainConfig,
+        logit_channels: int,
+        weak: bool = False,
+    ) -> None:
+        super().__init__(network, config=config, monitor="iou_per_image" if len(classes) == 2 else "miou_present")
+        self.classes = classes
+        terms = config.loss or default_loss(logit_channels, weak=weak)
+        self.loss = SegmentationLoss(terms, logit_channels=logit_channels, resize=config.label_resize)
+        self.meter = EvaluationMeter(classes)
+        self.auxiliary_logits: Tensor | None = None
+        auxiliary = network.auxiliary() if isinstance(network, Segmenter) else None
+        if auxiliary is not None:
+            auxiliary.register_forward_hook(self._keep_auxiliary)
+
+    def _keep_auxiliary(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.auxiliary_logits = output if self.training else None
+
+    def training_logits(self, batch: TrainingBatch) -> Float[Tensor, "n c h w"]:
+        """Return the logits that the loss is taken of."""
+        return self.network(self._formatted(batch.images))
+
+    def batch_loss(self, batch: TrainingBatch) -> Tensor:
+        """Return what is minimised, a scalar: the loss, and that of a network's auxiliary logits with their weight."""
+        loss = self.loss(self.training_logits(batch), batch.targets, batch.images)
+        if self.auxiliary_logits is None:
+            return loss
+        assert isinstance(self.network, Segmenter)
+        inside = self.network.at_image_size(self.auxiliary_logits, batch.images.shape[-2:])
+        self.auxiliary_logits = None
+        return loss + self.network.net.auxiliary_weight * self.loss(inside, batch.targets, batch.images)
+
+    def validation_step(self, batch: ScoringBatch, batch_index: int) -> None:
+        """Count the predictions of one batch at the images' own sizes."""
+        logits = self.network(self._formatted(batch.images))
+        for name, one, target in zip(batch.names, logits, batch.targets, strict=True):
+            self.meter.update(name, labels_at(one, target.shape), target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the score that chooses the best checkpoint."""
+        score = getattr(scores(self.meter.result()), self.monitor)
+        if not math.isfinite(score):
+            raise DataError(
+                f"the validation part gives no {self.monitor}: none of its pixels is labelled; label some, name another "
+                "val part, or hold out another with data.split_seed"
+            )
+        self.log("val_score", score)
+        self.meter = EvaluationMeter(self.classes)
 
 
 class RefinerTask(SegmentationTask):

@@ -36,7 +36,7 @@ from .failures import named, without_traceback
 from .memory import is_out_of_memory
 from .network import RefinedSegmenter, build_refined, choose_device
 from .run import RunFolder, load_model, model_metadata, prepare_folder, read_config, require_finished
-from .tasks import RefinerTask, SegmentationTask
+from .tasks import RefinerTask, SegmentationTask, Task
 
 SMALLEST_BATCH = 1
 
@@ -298,7 +298,7 @@ def _fit_frozen_then_jointly(
     return {name: before[name] + after[name] for name in after}
 
 
-def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> History:
+def fit(make_task: Callable[[TrainConfig], Task], job: Job) -> History:
     """Run one training to its end; where memory runs out, again with half the batch.
 
     Args:
@@ -332,7 +332,7 @@ def fit(make_task: Callable[[TrainConfig], SegmentationTask], job: Job) -> Histo
         say(f"{OUT_OF_MEMORY} {job.train.batch_size}")
 
 
-def _fit_once(task: SegmentationTask, job: Job) -> History:
+def _fit_once(task: Task, job: Job) -> History:
     train, folder, size = job.train, job.folder, job.data.size
     if train.channels_last:
         task = task.to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import segmentation
 
 from ..errors import ConfigError
-from . import weights
+from . import mask_rcnn, weights
 from .config import ModelConfig
 from .segmenter import Segmenter
 
@@ -76,17 +76,24 @@ def build_torchvision(config: ModelConfig, *, in_channels: int, out_channels: in
 
 
 def class_names(config: ModelConfig) -> tuple[str, ...]:
-    """Return the classes of the `full` weights: the background and the 20 of Pascal VOC."""
+    """Return the classes of the `full` weights: the background and the 20 of Pascal VOC; of Mask R-CNN, those of COCO."""
+    if mask_rcnn.is_mask_rcnn(config):
+        return mask_rcnn.class_names(config)
     return tuple(_full(_known_name(config)).meta["categories"])
 
 
 def describe() -> str:
     """Return which networks there are."""
-    return ", ".join(sorted(NAMES))
+    return ", ".join([*sorted(NAMES), *(f"{name.partition(':')[2]} (objects)" for name in mask_rcnn.NAMES)])
 
 
 def _known_name(config: ModelConfig) -> str:
     name = config.name.removeprefix("torchvision:")
+    if mask_rcnn.is_mask_rcnn(config):
+        raise ConfigError(
+            f"model {config.name!r} finds objects and gives no logits of classes; `maskwright train` trains it on data that "
+            "tells objects apart, such as nuclei:DIR, and `predict --save instances` runs it"
+        )
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=2) or NAMES
         raise ConfigError(f"torchvision has no model {name!r} for segmentation; did you mean {' or '.join(near)}?")
