@@ -98,7 +98,12 @@ def test_imagenet_weights_fill_the_backbone(name: str, monkeypatch: pytest.Monke
     backbone = name.partition("_")[2]
     learnt = torchvision.models.get_model(backbone, weights=None).state_dict()
     asked: list[str] = []
-    monkeypatch.setattr(weights, "torchvision_state", lambda name: asked.append(name) or learnt)
+
+    def state_of(name: str) -> dict[str, Tensor]:
+        asked.append(name)
+        return learnt
+
+    monkeypatch.setattr(weights, "torchvision_state", state_of)
     network = build(ModelConfig(name=f"torchvision:{name}", pretrained="imagenet"), num_classes=3).net.network
     assert asked == [backbone]
     prefix = "features." if "mobilenet" in backbone else ""
