@@ -106,6 +106,7 @@ def test_reasons_name_the_rule_and_how_sure_it_is() -> None:
         return " ".join(reasons(dataclasses.replace(comparison, ranking=ranking)))
 
     assert "by at most 0.01 is shown" in with_gap(Interval(-0.002, -0.009, 0.004))
+    assert "(−0.002), for" in with_gap(Interval(-0.002, math.nan, math.nan))
     assert "too few images" in with_gap(Interval(-0.002, math.nan, math.nan))
     assert "highest mean" in reasons(dataclasses.replace(comparison, margin=0.0))[0]
     assert "only candidate" in reasons(only(comparison, LITE2))[0]
@@ -126,6 +127,13 @@ def test_caveats_say_what_the_numbers_do_not(changes: dict[str, object], words: 
     said = caveats(made_up_comparison(**changes))  # type: ignore[arg-type]
     assert words in " ".join(said)
     assert "8 epochs" in said[0]
+
+
+def test_seeds_that_failed_are_not_counted() -> None:
+    comparison = made_up_comparison(seeds=2)
+    one = dataclasses.replace(comparison.ranked(LITE2), by_seed=comparison.ranked(LITE2).by_seed[:1])
+    ranking = dataclasses.replace(comparison.ranking, candidates={**comparison.ranking.candidates, LITE2: one})
+    assert "with 1 to 2 seeds each" in " ".join(caveats(dataclasses.replace(comparison, ranking=ranking)))
 
 
 def test_caveats_name_the_weights_and_smaller_batches() -> None:

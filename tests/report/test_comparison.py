@@ -91,6 +91,28 @@ def test_names_cover_neither_each_other_nor_leave_the_plot(seed: int, spread: fl
     assert all(box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height for box in names)
 
 
+def test_a_name_stands_nearest_to_its_own_point() -> None:
+    costs, scores = (46.0, 49.0, 61.0, 45.0, 72.0, 21.0), (0.866, 0.864, 0.854, 0.806, 0.744, 0.798)
+    points = [
+        Point(
+            label=f"tf_efficientnet_lite{i}",
+            cost=cost,
+            score=score,
+            low=score - 0.017,
+            high=score + 0.017,
+            pretrained=True,
+            front=True,
+            chosen=i == 1,
+        )
+        for i, (cost, score) in enumerate(zip(costs, scores, strict=True))
+    ]
+    figure, names = draw(points, cost="images per second", score="IoU")
+    centres = figure.axes[0].transData.transform(list(zip(costs, scores, strict=True)))
+    for i, box in enumerate(names):
+        away = [np.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)).item() for x, y in centres]
+        assert np.argmin(away) == i
+
+
 def test_names_and_odd_values_cannot_break_the_plot() -> None:
     point = Point(
         label="$x<&_",

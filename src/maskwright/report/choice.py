@@ -24,7 +24,8 @@ Finding = Literal["best", "worse", "no difference shown", "unknown"]
 PART_NAMES = {"val": "validation", "test": "test"}
 
 COST_WORDS = {"macs": "multiply-accumulates", "parameters": "parameters", "time": "time per image"}
-"""Name of a cost → what the cheapest has the least of."""
+LEAST = {"macs": "fewest multiply-accumulates", "parameters": "fewest parameters", "time": "least time per image"}
+"""Name of a cost → what it is, and what the cheapest has of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +170,9 @@ def _how_sure(comparison: Comparison, chosen: str) -> str:
     if not math.isfinite(low):
         return "There are too few images to tell this difference from chance."
     if low >= -comparison.margin:
-        return f"That it falls short by at most {margin} is shown: the interval of the difference ends above it."
+        return (
+            f"That it falls short by at most {margin} is shown: the interval of the difference begins at {signed(low)}."
+        )
     return (
         f"That it falls short by at most {margin} is not shown: the interval of the difference reaches {signed(low)}. "
         "More seeds, or more images, would tell."
@@ -186,10 +189,11 @@ def _why(comparison: Comparison, chosen: str, best: str) -> str:
             else f"It has the highest mean {score}, {mean}, and no faster one comes within {comparison.margin:g} of it."
         )
     gap, highest = comparison.ranked(chosen).gap, number(comparison.ranked(best).score.value)
+    interval = f", 95 % interval {signed(gap.low)} to {signed(gap.high)}" if math.isfinite(gap.low) else ""
     return (
-        f"It needs the least ({cost}) of the candidates whose mean {score} is at most {comparison.margin:g} below the "
-        f"best one's: {mean} against {highest} of {comparison.label(best)} ({signed(gap.value)}, 95 % interval "
-        f"{signed(gap.low)} to {signed(gap.high)}), for {_share(comparison, chosen, best)} of its {cost}."
+        f"It needs the {LEAST[comparison.cost]} of those whose mean {score} is at most {comparison.margin:g} below the "
+        f"best one's: {mean} against {highest} of {comparison.label(best)} ({signed(gap.value)}{interval}), for "
+        f"{_share(comparison, chosen, best)} of its {cost}."
     )
 
 
@@ -250,9 +254,11 @@ def _seeds(comparison: Comparison) -> str:
         f"{ranking.seed_spread:.4f} (standard deviation, pooled over all candidates, {ranking.seed_degrees} degrees of "
         "freedom)"
     )
-    few = comparison.seeds < FEW_SEEDS
+    counts = sorted({len(ranked.by_seed) for ranked in ranking.candidates.values()})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    few = counts[0] < FEW_SEEDS
     return words + (
-        f"; with {comparison.seeds} seeds each that is itself a rough estimate, taken as equal for all." if few else "."
+        f"; with {seeds} seeds each that is itself a rough estimate, taken as equal for all." if few else "."
     )
 
 

@@ -120,7 +120,7 @@ def write_comparison_report(path: Path, report: ComparisonReport) -> None:
         definition=DEFINITIONS[comparison.statistic],
         part=PART_NAMES[comparison.part],
         legend=[(pictures.class_colour(label, report.look.colours), name) for label, name in enumerate(report.classes)],
-        cost_words=choice.COST_WORDS,
+        least=choice.LEAST[comparison.cost],
         megabytes=megabytes,
         rate=rate,
         p_value=p_value,

@@ -25,6 +25,9 @@ LOG_FROM = 3.0
 _NAME, _MARK, _LINE = 20.0, 5.0, 1.0
 """How bad it is to cover each."""
 
+_MISTAKEN = 300.0
+"""How bad it is for a name to stand nearer to another point than to its own."""
+
 _DISTANCES = (6, 10, 16, 24, 34, 46, 60, 76, 94, 114, 136)
 _ANGLES = 16
 _LEADER_FROM = 12
@@ -122,7 +125,7 @@ def _name_all(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Bbox]
         size = text.get_window_extent()
         box, distance = min(
             _places(x, y, size.width + 2, size.height),
-            key=lambda place: _badness(place[0], place[1], taken, axes.bbox),
+            key=lambda place: _badness(place[0], place[1], taken, axes.bbox, (x, y), centres),
         )
         text.xyann = ((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y)
         if distance >= _LEADER_FROM:
@@ -145,10 +148,23 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[tuple[B
             )
 
 
-def _badness(box: Bbox, distance: float, taken: Sequence[tuple[Bbox, float]], room: Bbox) -> tuple[float, float]:
+def _badness(
+    box: Bbox,
+    distance: float,
+    taken: Sequence[tuple[Bbox, float]],
+    room: Bbox,
+    own: tuple[float, float],
+    centres: Sequence[tuple[float, float]],
+) -> tuple[float, float]:
     """What lies under a name or outside the plot, in points squared, weighted, and then how far it is from its point."""
     covered = sum(weight * _overlap(box, other) for other, weight in taken)
-    return covered + _NAME * (box.width * box.height - _overlap(box, room)), distance
+    mistaken = min(_distance(box, centre) for centre in centres) < _distance(box, own)
+    return covered + _NAME * (box.width * box.height - _overlap(box, room)) + _MISTAKEN * mistaken, distance
+
+
+def _distance(box: Bbox, point: tuple[float, float]) -> float:
+    x, y = point
+    return math.hypot(max(box.x0 - x, x - box.x1, 0.0), max(box.y0 - y, y - box.y1, 0.0))
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
