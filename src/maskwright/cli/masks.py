@@ -8,42 +8,68 @@ from .show import command_line
 
 
 def predict(
-    run: Path,
     images: Path,
     out: Path,
+    run: Path | None = None,
+    model: str = "",
     save: Literal["labels", "probabilities", "logits", "instances"] = "labels",
     flip: bool = False,
     method: str | None = None,
     threshold: float | None = None,
+    size: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner.
+    """Segment the images of a folder (or one image) with a trained run, refined where the run has a refiner, or with a
+    library's model and its own weights.
 
     What is already there is not done again; one bad image does not stop the others.
 
     Args:
-        run: folder of a run.
         images: a folder of images, or one image.
         out: folder of the masks.
+        run: folder of a run.
+        model: instead of --run, a model of torchvision: or hf: with the weights and classes that it has, such as
+            torchvision:deeplabv3_resnet50; classes.yaml beside the masks names the classes.
         save: labels (8-bit PNG with a palette), probabilities or logits (.npz, channels first), or instances (16-bit PNG of
             the objects' numbers, and instances.json with all objects in COCO's format).
         method: refines the masks last: dense_crf (or dense_crf:deeplab, dense_crf:pydensecrf), bundled, guided or none; the
             run's own where it is not given.
         flip: average with the prediction of the mirrored image, at twice the time.
-        threshold: of --save instances: score that an object must reach; not given, all that the network finds.
+        threshold: of --save instances: score that an object must reach; not given, all that the network finds
+            (of universal networks of hf:, 0.5).
+        size: of --model: side of the square that images are resized to for the network, pixels; 0 keeps their size.
         device: where to compute.
     """
+    from ..engine.library import predict_with_library
     from ..engine.predict import predict_folder
     from ..engine.predict_instances import OBJECTS, predict_instances
 
-    if save == "instances":
-        written = predict_instances(run, images, out, flip=flip, method=method, device=device, threshold=threshold)
-        print(f"{len(written)} maps of objects in {out}; all objects: {out / OBJECTS}")
-        return
-    if threshold is not None:
+    if (run is None) == (not model):
+        raise ConfigError("expected --run, a trained run, or --model, a model of torchvision: or hf:, and not both")
+    if threshold is not None and save != "instances":
         raise ConfigError("--threshold is given without --save instances, to which it belongs; leave it out")
-    written = predict_folder(run, images, out, save=save, flip=flip, method=method, device=device)
-    print(f"{len(written)} masks in {out}")
+    if run is None:
+        written = predict_with_library(
+            model,
+            images,
+            out,
+            save=save,
+            size=size,
+            flip=flip,
+            method=method,
+            device=device,
+            threshold=threshold,
+        )
+    elif size:
+        raise ConfigError(f"--size {size} is given beside --run, which has its own; leave it out")
+    elif save == "instances":
+        written = predict_instances(run, images, out, flip=flip, method=method, device=device, threshold=threshold)
+    else:
+        written = predict_folder(run, images, out, save=save, flip=flip, method=method, device=device)
+    if save == "instances":
+        print(f"{len(written)} maps of objects in {out}; all objects: {out / OBJECTS}")
+    else:
+        print(f"{len(written)} masks in {out}")
 
 
 def refine(
