@@ -101,8 +101,8 @@ def _scale(axes: Axes, costs: Sequence[float]) -> None:
 
 def _name_all(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Bbox]:
     figure.draw_without_rendering()  # lays the axes out
-    places = axes.transData.transform([(point.cost, point.score) for point in points])
-    centres = [(float(x), float(y)) for x, y in places]
+    placed = axes.transData.transform([(point.cost, point.score) for point in points])
+    centres = [(float(x), float(y)) for x, y in placed]
     taken = [(_around(x, y, 12 if point.chosen else 7), _MARK) for (x, y), point in zip(centres, points, strict=True)]
     for point in points:
         if math.isfinite(point.low) and math.isfinite(point.high):
