@@ -180,7 +180,8 @@ def _how_sure(comparison: Comparison, chosen: str) -> str:
 
 
 def _why(comparison: Comparison, chosen: str, best: str) -> str:
-    score, cost = SCORE_LABELS[comparison.statistic], COST_WORDS[comparison.cost]
+    score = SCORE_LABELS[comparison.statistic].replace(", ", " of the ")  # a noun phrase in a sentence
+    cost = COST_WORDS[comparison.cost]
     mean = number(comparison.ranked(chosen).score.value)
     if chosen == best:
         return (
