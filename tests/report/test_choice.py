@@ -145,3 +145,7 @@ def test_caveats_name_the_weights_and_smaller_batches() -> None:
     random[VGG] = dataclasses.replace(random[VGG], smaller_batches=True)
     text = " ".join(caveats(dataclasses.replace(comparison, candidates=random)))
     assert "All started from random weights" in text and "smaller batches than the others' trained vgg11" in text
+
+
+def test_scores_are_noun_phrases_in_sentences() -> None:
+    assert "whose mean mIoU of the classes present is" in reasons(made_up_comparison(statistic="miou_present"))[0]

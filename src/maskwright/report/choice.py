@@ -179,9 +179,13 @@ def _how_sure(comparison: Comparison, chosen: str) -> str:
     )
 
 
+def score_phrase(statistic: str) -> str:
+    """Name a score such that it fits into a sentence: "mIoU of the classes present"."""
+    return SCORE_LABELS[statistic].replace(", ", " of the ")
+
+
 def _why(comparison: Comparison, chosen: str, best: str) -> str:
-    score = SCORE_LABELS[comparison.statistic].replace(", ", " of the ")  # a noun phrase in a sentence
-    cost = COST_WORDS[comparison.cost]
+    score, cost = score_phrase(comparison.statistic), COST_WORDS[comparison.cost]
     mean = number(comparison.ranked(chosen).score.value)
     if chosen == best:
         return (

@@ -117,6 +117,7 @@ def write_comparison_report(path: Path, report: ComparisonReport) -> None:
             if images
         ],
         score_name=SCORE_LABELS[comparison.statistic],
+        score_phrase=choice.score_phrase(comparison.statistic),
         definition=DEFINITIONS[comparison.statistic],
         part=PART_NAMES[comparison.part],
         legend=[(pictures.class_colour(label, report.look.colours), name) for label, name in enumerate(report.classes)],

@@ -71,7 +71,7 @@ def curve_plot(
     axes.set_xlim(0.5, len(values) + 0.5)
     if limits is not None:
         axes.set_ylim(*limits)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     return svg(figure, f"{label} over {len(values)} epochs", salt="curve")
 
@@ -95,7 +95,7 @@ def curves_plot(series: Sequence[Sequence[float]], *, label: str, limits: tuple[
     axes.set_xlim(0.5, epochs + 0.5)
     if limits is not None:
         axes.set_ylim(*limits)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     return svg(figure, f"{label} over {epochs} epochs, {len(series)} trainings", salt="curves")
 
