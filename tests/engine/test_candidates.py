@@ -64,8 +64,8 @@ def test_bad_settings_are_named(settings: dict[str, object], words: str) -> None
 
 
 def test_all_wrong_names_are_told_at_once() -> None:
-    names = ("tu-lcnet_050", "resnot18", "resnet18@imagenet-offline", "tu-vit_tiny_patch16_224.augreg_in21k")
-    config = ComparisonConfig(data=DATA, model=ModelConfig(name="smp:DPT"), encoders=names[1:])
+    names = ("tu-lcnet_050", "resnot18", "resnet18@imagenet-offline", "tu-swin_tiny_patch4_window7_224")
+    config = ComparisonConfig(data=DATA, model=ModelConfig(name="smp:FPN"), encoders=names[1:])
     with pytest.raises(ConfigError, match="3 of 3") as caught:
         check_candidates(config.candidates, num_classes=2, height=64, width=64)
     assert all(f"\n  {name}: " in str(caught.value) for name in names[1:])

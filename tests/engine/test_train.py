@@ -44,7 +44,7 @@ def test_a_loss_that_is_not_finite_is_named_and_the_best_weights_stay(
     def spoil(task: SegmentationTask, step: int) -> None:
         if step == BATCHES + 2:
             after_one_epoch.extend((run / "model.safetensors").read_bytes())
-            monkeypatch.setattr(task.loss, "forward", lambda logits, target: logits.sum() * float("nan"))
+            monkeypatch.setattr(task.loss, "forward", lambda logits, target, images: logits.sum() * float("nan"))
 
     around_steps(monkeypatch, spoil)
     with pytest.raises(TrainingError, match=r"loss is nan in epoch 2, batch 2.*learning_rate"):
