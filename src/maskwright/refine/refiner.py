@@ -153,7 +153,8 @@ def refine_bundled(
         are brought to sum 1. A class that no pixel may have, or whose refined form the gate does not take, goes into
         that as it came; where that is true of all, the probabilities come back as they are.
     """
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    writable = image if image.flags.writeable else image.copy()  # a view where it may be one: large pictures
+    pixels = torch.from_numpy(writable).permute(2, 0, 1)
     # Of two classes one says all.
     labels = [1] if len(probabilities) == 2 else range(len(probabilities))
     possible = [label for label in labels if probabilities[label].max() > UNSURE]
