@@ -3,16 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
-from ..data.io import read_image
 from ..data.naming import list_images
 from ..instances import surest
 from ..report import Curve, Picture, Report, Stage, write_report
 from ..report.instances import instance_sections
 from .instances import Found, InstanceEvaluation, Truth, label_map
-from .reporting import machine_facts
+from .reporting import image_or_grey, machine_facts
 
 
 def report_instances(
@@ -79,12 +75,3 @@ def _notes(threshold: float) -> tuple[str, ...]:
             "precision and recall take all."
         )
     return tuple(notes)
-
-
-def image_or_grey(path: Path | None, size: tuple[int, ...]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the image to show: grey where there is none of this size, (height, width)."""
-    pixels = np.full((*size, 3), 128, np.uint8)
-    if path is None:
-        return pixels
-    read = read_image(path)
-    return read if read.shape == pixels.shape else pixels

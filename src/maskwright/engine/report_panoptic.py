@@ -9,8 +9,7 @@ from ..report import Picture, Report, Stage, write_report
 from ..report.panoptic import panoptic_sections
 from ..types import IGNORE_INDEX
 from .panoptic import PanopticEvaluation, segment_labels
-from .report_instances import image_or_grey
-from .reporting import machine_facts
+from .reporting import image_or_grey, machine_facts
 
 
 def report_panoptic(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 import maskwright
 
@@ -200,14 +201,7 @@ def report_folders(
         truth_path = next(iter(pairs.values()))[stem][1]
         truth = table.encode(read_labels(truth_path), path=truth_path)
         masks = {name: read_prediction(pair[stem][0], num_classes=num_classes) for name, pair in pairs.items()}
-        image = np.full((*truth.shape, 3), 128, np.uint8)
-        if stem in image_paths:
-            found = read_image(image_paths[stem])
-            if found.shape == image.shape:
-                image = found
-            else:
-                say(f"{image_paths[stem]} has another size than its mask; the page shows the mask on grey")
-        return Picture(image=image, truth=truth, masks=masks)
+        return Picture(image=image_or_grey(image_paths.get(stem), truth.shape), truth=truth, masks=masks)
 
     stages = tuple(Stage(name=name, result=result) for name, (_, result) in results.items())
     write_report(
@@ -386,6 +380,18 @@ def _facts(scored: Sequence[ScoredRun], counts: Mapping[str, str]) -> dict[str, 
         seconds[run.folder.root.name] = sum(record["history"]["seconds"])
     training = ", ".join(f"{name} {spent / 60:.1f} min" for name, spent in seconds.items())
     return {"data": scored[0].predictor.model.data.name, **counts, "training time": training, **machine_facts()}
+
+
+def image_or_grey(path: Path | None, size: Sequence[int]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the image to show: grey where there is none of this size, (height, width); of another size, it is said."""
+    grey = np.full((*size, 3), 128, np.uint8)
+    if path is None:
+        return grey
+    found = read_image(path)
+    if found.shape == grey.shape:
+        return found
+    say(f"{path} has another size than its mask; the page shows the mask on grey")
+    return grey
 
 
 def machine_facts() -> dict[str, str]:
