@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "files": {"errors"},
     "losses": {"errors", "ops", "types"},
     "instances": {"errors", "ops", "types"},
-    "data": {"errors", "files", "types"},
+    "data": {"errors", "files", "ops", "types"},
     "models": {"errors", "layers", "types"},
     "cluster": {"errors", "ops", "types"},
     "refine": {"errors", "layers", "ops", "types"},

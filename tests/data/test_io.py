@@ -341,7 +341,7 @@ def test_colour_masks_are_refused_with_their_colours_unless_grey(tmp_path: Path)
     assert "transparent" in refused(tmp_path / "clear.png", read_mask)
     Image.new("RGB", (3, 2), (128, 0, 16)).save(tmp_path / "colour.png")
     message = refused(tmp_path / "colour.png", read_mask)
-    assert "#800010 (6 pixels)" in message and "colour table" in message
+    assert "#800010 (6 pixels)" in message and "which colour is which class" in message
 
 
 def test_masks_whose_labels_were_changed_by_their_format_are_refused(tmp_path: Path) -> None:

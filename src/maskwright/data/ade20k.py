@@ -11,8 +11,9 @@ from pathlib import Path
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Splits
 from .classes import ClassTable
+from .colours import Colour
 from .folder import FolderDataset, all_pairs, read_list
-from .official import Colour, Source, first_with, pair_folders
+from .official import Source, first_with, pair_folders
 
 CLASSES = (
     *("wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane", "grass", "cabinet"),

@@ -18,8 +18,9 @@ from pathlib import Path
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Splits
 from .classes import ClassTable
+from .colours import Colour
 from .folder import FolderDataset, Pair, all_pairs
-from .official import Colour, ColourReader, Source, identity, ignored, pair_folders, stem_without
+from .official import ColourReader, Source, identity, ignored, pair_folders, stem_without
 
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian"),

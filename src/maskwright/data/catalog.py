@@ -10,12 +10,12 @@ from ..types import Splits
 from . import ade20k, camvid, cityscapes, voc
 from .coco import open_coco
 from .coco_stuff import open_coco_stuff
+from .colours import Colour
 from .digits import open_digits
 from .folder import open_folder
 from .kitti import open_kitti
 from .multidigit import open_multidigit
 from .nuclei import open_nuclei
-from .official import Colour
 from .pets import Border, open_pets
 from .splits import hold_out
 from .transforms import AugmentConfig

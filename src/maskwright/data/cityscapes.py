@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..types import Splits
 from .classes import ClassTable
+from .colours import Colour
 from .folder import FolderDataset, all_pairs
-from .official import Colour, Source, identity, ignored, pair_folders, stem_without
+from .official import Source, identity, ignored, pair_folders, stem_without
 
 CLASSES = (
     *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),

@@ -9,7 +9,8 @@ Three layouts, told apart by what stands in DIR:
 
 The mask of `cat.jpg` is `cat.png` or `cat_mask.png` (or `.tif`, `.tiff`, `.npy`). `classes.yaml` in DIR is a list of
 class names, or a mapping with any of the keys `names` (list, or mapping of index to name), `ignore` (the label that
-means ignored, besides 255) and `binary_foreground` (the value of the foreground in masks of 0 and one other value).
+means ignored, besides 255), `binary_foreground` (the value of the foreground in masks of 0 and one other value),
+`colours` ([r, g, b] by label, or name to [r, g, b]: what RGB masks are read by) and `ignore_colours` (a list of them).
 Without names all masks are read once to find the labels. Nothing in DIR is ever changed.
 """
 
@@ -18,6 +19,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from jaxtyping import Integer, UInt8
 from ..errors import DataError
 from ..types import IGNORE_INDEX, Sample, Splits
 from .classes import ClassTable, load_classes
+from .colours import read_coloured
 from .io import read_image_of, read_labels
 from .naming import ARRAY_SUFFIXES, list_images
 
@@ -142,7 +145,8 @@ def open_folder(root: Path, *, channels: int = 3, train_masks: bool = True) -> S
         _require_foreground(root, part, pairs, table)
     if table.names is None:
         table = replace(table, names=_find_names(parts, table))
-    data = {part: FolderDataset(pairs, table, channels=channels) for part, pairs in parts.items()}
+    read = reader_of(table)
+    data = {part: FolderDataset(pairs, table, channels=channels, read=read) for part, pairs in parts.items()}
     splits = Splits(train=data["train"], val=data.get("val"), test=data.get("test"))
     copies = duplicate_images(splits)
     if copies:
@@ -179,8 +183,15 @@ def _digests(paths: Iterable[Path]) -> dict[bytes, list[Path]]:
     return files
 
 
+def reader_of(table: ClassTable) -> Callable[[Path], Integer[np.ndarray, "h w"]]:
+    """Return what gives the stored integers of a mask: of colour pictures by the table's colours, where it has some."""
+    if table.colours is None:
+        return read_labels
+    return partial(read_coloured, colours=table.colours, ignore=table.ignore_colours)
+
+
 def _read_target(mask: Path, table: ClassTable) -> np.ndarray:
-    return table.encode(read_labels(mask), path=mask)
+    return table.encode(reader_of(table)(mask), path=mask)
 
 
 def _masks(pairs: Sequence[Pair]) -> list[Path]:

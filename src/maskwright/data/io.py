@@ -17,6 +17,7 @@ from ..files import atomic_write
 from .decode import MAX_PIXELS, decode_channels, decode_picture, load_array, named_failures
 
 _HIGH_DEPTH = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+_ONE_CHANNEL = frozenset({"1", "L", "LA", "La", "P", "PA"}) | _HIGH_DEPTH
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -115,6 +116,39 @@ def read_mask(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, 
             f"{path}: holds {describe_labels(labels[outside])}; expected labels in 0..255. Renumber them (-1 to 255)."
         )
     return labels.astype(np.uint8)
+
+
+def read_colours(
+    path: Path, *, lossy: bool = False, palette: bool = False, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Decode a mask whose classes are colours, upright; None where it has one channel, whose integers `read_labels` gives.
+
+    Args:
+        path: the mask.
+        lossy: also read JPEG and WebP, whose colours are not exact.
+        palette: take a palette picture as the colours that it shows.
+        max_pixels: largest width times height, judged from the header.
+
+    Raises:
+        ImageError: not readable, lossy, transparent, or in colours of other than 8 bits.
+    """
+    with named_failures(path):
+        if path.suffix.lower() == ".npy":
+            return None
+        decoded = decode_picture(path, max_pixels)
+        pixels = decoded.pixels
+        mode = pixels.mode if isinstance(pixels, Image.Image) else ""
+        if not isinstance(pixels, Image.Image) and pixels.ndim == 2:
+            return None
+        if mode in _ONE_CHANNEL and not (palette and mode == "P"):
+            return None
+        if decoded.inexact and not lossy:
+            raise ImageError(f"{path}: {decoded.inexact}; its colours cannot be trusted. Save masks as PNG.")
+        if mode in _WITH_ALPHA and (np.array(pixels)[..., -1] != 255).any():
+            raise ImageError(f"{path}: is partly transparent; expected opaque colours. Remove the alpha channel.")
+        if not isinstance(pixels, Image.Image):
+            raise ImageError(f"{path}: has {pixels.dtype} samples of shape {pixels.shape}; expected 8-bit RGB.")
+        return np.array(pixels.convert("RGB"))
 
 
 def read_probabilities(path: Path, *, max_pixels: int = MAX_PIXELS) -> Float32[np.ndarray, "c h w"]:
@@ -269,7 +303,7 @@ def _one_channel(path: Path, pixels: Image.Image | NDArray[Any]) -> NDArray[Any]
         colours = describe_labels((red << 16) + (green << 8) + blue, form="#{:06x}")
         raise ImageError(
             f"{path}: is in colour: {colours}; expected one channel. "
-            "Classes coded as colours need a class colour table: convert the mask to label indices first."
+            "Say which colour is which class: `colours` in classes.yaml."
         )
     return samples[..., 0]
 

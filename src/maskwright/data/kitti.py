@@ -15,8 +15,9 @@ from pathlib import Path
 from ..types import IGNORE_INDEX, Splits
 from .cityscapes import CLASSES, FROM_IDS
 from .classes import ClassTable
+from .colours import Colour
 from .folder import FolderDataset, all_pairs
-from .official import Colour, ColourReader, Source, pair_folders
+from .official import ColourReader, Source, pair_folders
 
 ROAD_CLASSES = ("background", "road")
 

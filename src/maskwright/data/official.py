@@ -10,12 +10,10 @@ from jaxtyping import Integer
 
 from ..errors import DataError
 from ..types import IGNORE_INDEX
+from .colours import Colour, describe_colours, labels_of_colours
 from .folder import Pair, first_ten, raise_all
-from .io import describe_labels, read_image
+from .io import read_image
 from .naming import list_images
-
-Colour = tuple[int, int, int]
-"""Red, green, blue, 0 to 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,13 +152,11 @@ class ColourReader:
     """Reads masks whose classes are colours, as the indices of the colours; a `read` of `FolderDataset`.
 
     Args:
-        colours: all that may occur, different.
+        colours: all that may occur, at most 255 and different.
     """
 
     def __init__(self, colours: Sequence[Colour]) -> None:
-        codes = np.array([(red << 16) + (green << 8) + blue for red, green, blue in colours])
-        self.order = np.argsort(codes)
-        self.codes = codes[self.order]
+        self.colours = tuple(colours)
 
     def __call__(self, path: Path) -> Integer[np.ndarray, "h w"]:
         """Return the index of each pixel's colour.
@@ -169,16 +165,12 @@ class ColourReader:
             ImageError: the file cannot be decoded.
             DataError: other colours, named with their pixels.
         """
-        red, green, blue = np.moveaxis(read_image(path).astype(np.int64), -1, 0)
-        codes = (red << 16) + (green << 8) + blue
-        place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
-        other = self.codes[place] != codes
-        if other.any():
+        found, unknown = labels_of_colours(read_image(path), self.colours)
+        if unknown:
             raise DataError(
-                f"{path}: holds the colours {describe_labels(codes[other], form='#{:06x}')}; expected only the "
-                f"{len(self.codes)} of the data set. Take the mask anew from the data set's own files."
+                f"{path}: holds the colours {describe_colours(unknown)}; expected only the {len(self.colours)} of the data "
+                "set. Take the mask anew from the data set's own files."
             )
-        found: Integer[np.ndarray, "h w"] = self.order[place]
         return found
 
 

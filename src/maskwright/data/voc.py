@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ..types import Splits
 from .classes import ClassTable
+from .colours import Colour
 from .folder import FolderDataset, Pair, read_list
-from .official import Colour, Source, first_with, identity, require_files
+from .official import Source, first_with, identity, require_files
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
