@@ -29,6 +29,7 @@ def test_public_names():
         "boundary_scores",
         "change",
         "confusion",
+        "conventions",
         "count",
         "covering",
         "image_iou",

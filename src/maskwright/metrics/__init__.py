@@ -12,10 +12,21 @@
 
 `InstanceMeter` scores objects by COCO's AP and AR, `PanopticMeter` segments by panoptic quality.
 
+`conventions` says what every other tool would report for the same masks, and why the numbers differ.
+
 `scores` and `bootstrap` are the modules here; the functions of the same names are reached through them.
 """
 
-from maskwright.metrics import bootstrap, boundary, boundary_meter, confusion, partition, partition_settings, scores
+from maskwright.metrics import (
+    bootstrap,
+    boundary,
+    boundary_meter,
+    confusion,
+    conventions,
+    partition,
+    partition_settings,
+    scores,
+)
 from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
 from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
@@ -74,6 +85,7 @@ __all__ = [
     "boundary_scores",
     "change",
     "confusion",
+    "conventions",
     "count",
     "covering",
     "image_iou",
