@@ -77,8 +77,9 @@ class Drawn:
     @cached_property
     def totals(self) -> Values:
         """Counts added over the drawn images, (R, 3, C); exact, as integers below 2**53 are in float64."""
-        flat = self.counts.reshape(len(self.counts), -1)
-        return (self.times @ flat).reshape(-1, *self.counts.shape[1:])
+        cells = self.counts.shape[1:]
+        flat = self.counts.reshape(len(self.counts), cells[0] * cells[1])
+        return (self.times @ flat).reshape(len(self.times), *cells)
 
     def sum(self, values: Values) -> Values:
         """Sums over the drawn images, (R, ...) from (N, ...); nan where a drawn image's value is nan."""
