@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": {"errors", "layers", "types"},
     "cluster": {"errors", "ops", "types"},
     "refine": {"errors", "layers", "ops", "types"},
-    "metrics": {"errors", "types"},
+    "metrics": {"errors", "ops", "types"},
     "report": {"errors", "files", "metrics", "types"},
     "engine": {"cluster", "data", "instances", "losses", "metrics", "models", "refine", "report", *LEAVES},
     "cli": {"cluster", "data", "engine", "instances", "losses", "metrics", "models", "refine", "report", *LEAVES},

@@ -63,6 +63,26 @@ def test_a_refused_image_leaves_the_meter_as_it_was():
     assert all(values.tolist() == [1.0] for values in result.boundary.values())
 
 
+def test_meters_merge():
+    whole, parts = BoundaryMeter(CLASSES, empty=np.nan), [BoundaryMeter(CLASSES, empty=np.nan) for _ in range(2)]
+    for number in range(5):
+        for meter in (whole, parts[number > 2]):
+            meter.update(f"image {number}", truth_of(number), truth_of(number))
+    parts[0].merge(parts[1])
+    merged, expected = parts[0].result(), whole.result()
+    assert merged.names == expected.names
+    assert np.array_equal(merged.counts, expected.counts)
+    for name in BOUNDARY_STATISTICS:
+        np.testing.assert_array_equal(merged.boundary[name], expected.boundary[name])
+    with pytest.raises(DataError, match="counted twice: image 3"):
+        parts[0].merge(parts[1])
+    for other in (BoundaryMeter(CLASSES), BoundaryMeter(CLASSES, border_share=0.1, empty=np.nan)):
+        with pytest.raises(DataError, match="border_share and empty; got"):
+            whole.merge(other)
+    with pytest.raises(DataError, match="agree on classes"):
+        whole.merge(BoundaryMeter(("background", "cat"), empty=np.nan))
+
+
 @pytest.mark.parametrize("statistic", BOUNDARY_STATISTICS)
 def test_the_mean_is_over_the_images_that_have_the_score(statistic):
     result = scored(0)

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics import confusion
-from maskwright.metrics.confusion import EvaluationMeter, count
+from maskwright.metrics.confusion import EvaluationMeter, count, count_stack
 
 IGNORED = 255
 
@@ -81,13 +81,65 @@ def test_transposing_both_maps_changes_nothing_and_exchanging_them_transposes(ca
     assert np.array_equal(count(*scored, num_classes), count(*reversed(scored), num_classes).T)
 
 
-def test_an_image_counted_in_parts_equals_the_same_image_counted_at_once(monkeypatch):
-    rng = np.random.default_rng(0)
-    prediction, target = rng.integers(0, 3, (2, 37, 53))
-    target[:9] = IGNORED
-    at_once = count(prediction, target, 3)
-    monkeypatch.setattr(confusion, "PIXELS_AT_ONCE", 100)
-    assert np.array_equal(count(prediction, target, 3), at_once)
+def stack(images=7, shape=(5, 6), num_classes=3):
+    generator = np.random.default_rng(0)
+    predictions, targets = generator.integers(0, num_classes, (2, images, *shape))
+    targets[:, 0] = IGNORED
+    return [f"image {i}" for i in range(images)], predictions, targets
+
+
+@pytest.mark.parametrize("container", [np.asarray, torch.from_numpy])
+def test_a_stack_counts_as_its_images_one_by_one(container, monkeypatch):
+    names, predictions, targets = stack()
+    expected = collect(3, zip(names, predictions, targets, strict=True)).result()
+    each = count_stack(container(predictions), container(targets), 3)
+    assert np.array_equal(each, [count(*maps, 3) for maps in zip(predictions, targets, strict=True)])
+    for at_once in (1, 9 * 3, 9 * 100):
+        monkeypatch.setattr(confusion, "CELLS_AT_ONCE", at_once)
+        meter = EvaluationMeter(["class 0", "class 1", "class 2"])
+        meter.update_many(names[:4], container(predictions[:4]), container(targets[:4]))
+        meter.update_many(names[4:], container(predictions[4:]), container(targets[4:]))
+        result = meter.result()
+        assert result.names == expected.names
+        for field in ("counts", "confusion", "ignored"):
+            assert np.array_equal(getattr(result, field), getattr(expected, field))
+
+
+def test_a_stack_that_does_not_fit_is_refused_and_leaves_no_trace():
+    names, predictions, targets = stack()
+    wrong = predictions.copy()
+    wrong[5, 3, 3] = 8
+    meter = EvaluationMeter(["a", "b", "c"])
+    for arguments, message in (
+        ((names, wrong, targets), r"^image 5: the prediction holds 8 \(1 px\)"),
+        ((names[:-1], predictions, targets), "6 names came with 7 predictions and 7 targets"),
+        ((names[:-1] + names[:1], predictions, targets), "counted twice: image 0;"),
+        ((names, predictions, targets[:, :4]), "predictions? is 7x5x6 but the target is 7x4x6"),
+        ((names, predictions / 2, targets), r"predictions? is float64 of shape \(7, 5, 6\).*\(N, H, W\)"),
+        ((names, predictions, targets[:, 0]), r"target is int64 of shape \(7, 6\), expected .*\(N, H, W\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            meter.update_many(*arguments)
+    assert meter.result().names == ()
+    with pytest.raises(DataError, match="^image 6 of 7: the prediction holds 8"):
+        count_stack(wrong, targets, 3)
+
+
+def test_tensors_of_a_gpu_are_counted_there(monkeypatch):
+    """Tensors of the CPU take the GPU's way; what they must not do is become arrays."""
+    monkeypatch.setattr(confusion, "CPU", torch.device("meta"))
+    _, predictions, targets = stack()
+    tensors = torch.from_numpy(predictions), torch.from_numpy(targets)
+    with monkeypatch.context() as patched:
+        patched.setattr(confusion, "_on_host", None)
+        stacked, single = count_stack(*tensors, 3), count(tensors[0][2], tensors[1][2], 3)
+    assert np.array_equal(stacked, count_stack(predictions, targets, 3))
+    assert np.array_equal(single, stacked[2])
+    tensors[1][4, 4, 4] = 3
+    with pytest.raises(DataError, match=r"image 5 of 7: the target holds 3 \(1 px\)"):
+        count_stack(*tensors, 3)
+    with pytest.raises(DataError, match="prediction is float32"):
+        count(tensors[0][0].float(), tensors[1][0], 3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
@@ -185,8 +237,10 @@ def test_a_result_stays_as_it_was_when_the_meter_goes_on():
     assert before.names == ("a",) and before.confusion.sum() == 4
 
 
-def test_fewer_than_two_classes_are_refused():
+def test_fewer_than_two_classes_or_too_many_are_refused():
     with pytest.raises(ConfigError, match="at least 2"):
         EvaluationMeter(["background"])
     with pytest.raises(ConfigError, match="at least 2"):
         count(np.zeros((1, 1), int), np.zeros((1, 1), int), 1)
+    with pytest.raises(ConfigError, match="at most 65,535"):
+        count(np.zeros((1, 1), int), np.zeros((1, 1), int), 65_536)

@@ -31,6 +31,7 @@ def test_public_names():
         "confusion",
         "conventions",
         "count",
+        "count_stack",
         "covering",
         "image_iou",
         "instance_interval",

@@ -30,7 +30,7 @@ from maskwright.metrics import (
 from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
 from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
-from maskwright.metrics.confusion import EvaluationMeter, count
+from maskwright.metrics.confusion import EvaluationMeter, count, count_stack
 from maskwright.metrics.instance import (
     INSTANCE_DEFINITIONS,
     InstanceMeter,
@@ -87,6 +87,7 @@ __all__ = [
     "confusion",
     "conventions",
     "count",
+    "count_stack",
     "covering",
     "image_iou",
     "instance_interval",

@@ -6,15 +6,20 @@ bootstrap.bootstrap(meter.result(), "boundary_iou")    # the mean over the image
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, DataError
 from maskwright.metrics.boundary import BORDER_SHARE, BoundaryScores, boundary_scores
-from maskwright.metrics.confusion import EvaluationMeter, LabelMap
+from maskwright.metrics.confusion import EvaluationMeter, LabelMap, joined
+from maskwright.metrics.distributed import in_turns, of_all_processes
 from maskwright.types import EvaluationResult
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 BOUNDARY_STATISTICS = (
     "boundary_iou",
@@ -56,20 +61,42 @@ class BoundaryMeter:
         self.border_share = border_share
         self.empty = empty
         self._counts = EvaluationMeter(classes)
-        self._scores: list[BoundaryScores] = []
+        self._scores: dict[str, BoundaryScores] = {}
 
     def update(self, name: str, prediction: LabelMap, target: LabelMap) -> None:
         """Add one image; arguments and errors as in `EvaluationMeter.update`."""
         self._counts.update(name, prediction, target)
-        self._scores.append(
-            boundary_scores(
-                prediction,
-                target,
-                num_classes=len(self._counts.classes),
-                border_share=self.border_share,
-                empty=self.empty,
-            )
+        self._scores[name] = boundary_scores(
+            prediction,
+            target,
+            num_classes=len(self._counts.classes),
+            border_share=self.border_share,
+            empty=self.empty,
         )
+
+    def merge(self, other: "BoundaryMeter") -> None:
+        """Add the images of another meter behind those of this one; the other stays as it is.
+
+        Raises:
+            DataError: the meters share an image, or differ in classes, reach of the border or value of empty masks.
+        """
+        self._refuse_other_settings(other)
+        self._counts.merge(other._counts)
+        self._scores |= other._scores
+
+    def gathered(self, group: Optional["ProcessGroup"] = None) -> "BoundaryMeter":
+        """Return a meter of the images of all processes of `torch.distributed`, as `EvaluationMeter.gathered` does.
+
+        Raises:
+            DataError: see there, or processes differ in reach of the border or value of empty masks.
+        """
+        meters = of_all_processes(self, group)
+        for other in meters:
+            self._refuse_other_settings(other)
+        together = BoundaryMeter(self._counts.classes, border_share=self.border_share, empty=self.empty)
+        together._counts = joined([meter._counts for meter in meters])
+        together._scores = in_turns([meter._scores for meter in meters], _alike)
+        return together
 
     def result(self) -> BoundaryResult:
         """The counts and scores so far, in the order in which the images came; later updates do not change it."""
@@ -81,12 +108,24 @@ class BoundaryMeter:
             confusion=counts.confusion,
             ignored=counts.ignored,
             boundary={
-                name: np.array([getattr(scores, name) for scores in self._scores], dtype=np.float64)
+                name: np.array([getattr(scores, name) for scores in self._scores.values()], dtype=np.float64)
                 for name in BOUNDARY_STATISTICS
             },
             border_share=self.border_share,
             empty_value=self.empty,
         )
+
+    def _refuse_other_settings(self, other: "BoundaryMeter") -> None:
+        own, others = (np.array([meter.border_share, meter.empty]) for meter in (self, other))
+        if not np.array_equal(own, others, equal_nan=True):
+            raise DataError(
+                f"meters that merge must agree on border_share and empty; got {self.border_share}, {self.empty} and "
+                f"{other.border_share}, {other.empty}"
+            )
+
+
+def _alike(one: BoundaryScores, other: BoundaryScores) -> bool:
+    return np.array_equal(np.array(astuple(one)), np.array(astuple(other)), equal_nan=True)
 
 
 def boundary_values(result: EvaluationResult, statistic: str) -> NDArray[np.float64]:
