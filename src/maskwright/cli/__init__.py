@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import comparing, labelling, masks, measuring, models, training
+from . import comparing, converting, labelling, masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -45,6 +45,12 @@ def _cluster_options(parser: "ArgumentParser") -> set[str | int]:
     parser.add_argument("images", type=Path, help="a folder of images, or one image")
     _add_switch(parser, "connected", "pieces that do not touch are segments of their own")
     return {"images", "connected"}
+
+
+def _convert_options(parser: "ArgumentParser") -> set[str | int]:
+    parser.add_argument("source", type=Path, help="a file or folder of annotations")
+    _add_switch(parser, "copy", "copy the images; otherwise they are linked where the disk allows it")
+    return {"source", "copy"}
 
 
 def _evaluate_options(parser: "ArgumentParser") -> set[str | int]:
@@ -106,6 +112,13 @@ COMMANDS: Mapping[str, Command] = {
         summary="make weak labels from full masks: scribbles, points or boxes",
         load=labelling.scribble_command,
         short={"--data": "--data.name"},
+    ),
+    "convert": Command(
+        summary="turn the annotations of one tool into those of another",
+        load=lambda: converting.convert,
+        short={"--from": "--from_format"},
+        positional="SOURCE ",
+        special=_convert_options,
     ),
     "cluster": Command(
         summary="group pixels by mean shift, without training",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -143,8 +144,15 @@ def read_class_table(path: Path) -> ClassTable:
         raise DataError(f"{path}: {error}.") from error
 
 
-def read_class_names(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None]:
-    """Read the names, and the colours where each has one, of any tool's table; with or without a background.
+class ClassNames(NamedTuple):
+    """Names in a tool's own order, with or without a background, and their colours where each has one."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...] | None = None
+
+
+def read_class_names(path: Path) -> ClassNames:
+    """Read the names and colours of any tool's table.
 
     Raises:
         DataError: as `read_class_table`, but for names and colours that are too few or equal.
@@ -158,7 +166,7 @@ def read_class_names(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | 
             table = _parse(yaml.safe_load(text))
             if table.names is None:
                 raise DataError("has no names; expected the key `names`")
-            return table.names, table.colours
+            return ClassNames(table.names, table.colours)
         return _PARSERS.get(path.suffix.lower(), _text_table)(text)
     except DataError as error:
         raise DataError(f"{path}: {error}.") from error
@@ -169,10 +177,7 @@ def read_class_names(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | 
         ) from error
 
 
-_Table = tuple[tuple[str, ...], tuple[Colour, ...] | None]
-
-
-def _csv_table(text: str) -> _Table:
+def _csv_table(text: str) -> ClassNames:
     rows = list(csv.reader(text.splitlines(), skipinitialspace=True, strict=True))
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if not {"name", "r", "g", "b"} <= set(header):
@@ -182,20 +187,20 @@ def _csv_table(text: str) -> _Table:
         raise DataError(f"has lines of other than the header's {len(header)} columns")
     columns = [header.index(key) for key in ("name", "r", "g", "b")]
     cells = [[row[column].strip() for column in columns] for row in filled]
-    return tuple(row[0] for row in cells), tuple(_colour(row[1:]) for row in cells)
+    return ClassNames(tuple(row[0] for row in cells), tuple(_colour(row[1:]) for row in cells))
 
 
-def _json_table(text: str) -> _Table:
+def _json_table(text: str) -> ClassNames:
     content = json.loads(text)
     entries = [{"name": one} if isinstance(one, str) else one for one in content] if isinstance(content, list) else []
     if not entries or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in entries):
         raise DataError("holds no list of classes; expected names, or objects with name and color")
     colours = [one.get("color", one.get("colour")) for one in entries]
     names = tuple(one["name"] for one in entries)
-    return names, None if None in colours else tuple(_colour(one) for one in colours)
+    return ClassNames(names, None if None in colours else tuple(_colour(one) for one in colours))
 
 
-def _text_table(text: str) -> _Table:
+def _text_table(text: str) -> ClassNames:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     found = [re.fullmatch(r"(.+?):(\d+,\s*\d+,\s*\d+)?:[^:]*:[^:]*", line) for line in lines]
     names = [line[1] if line else "" for line in found]
@@ -204,12 +209,13 @@ def _text_table(text: str) -> _Table:
         names = [line for line in lines if line != "__ignore__"]
         if not names or any("\0" in name or len(name) > 200 for name in names):
             raise DataError("is no list of names; expected one per line")
-        return tuple(names), None
+        return ClassNames(tuple(names))
     written = [line[2] for line in found if line]
-    return tuple(names), None if None in written else tuple(_colour(one.split(",")) for one in written)
+    colours = None if None in written else tuple(_colour(one.split(",")) for one in written)
+    return ClassNames(tuple(names), colours)
 
 
-_PARSERS: Mapping[str, Callable[[str], _Table]] = {".csv": _csv_table, ".json": _json_table}
+_PARSERS: Mapping[str, Callable[[str], ClassNames]] = {".csv": _csv_table, ".json": _json_table}
 
 
 def _colour(value: object) -> Colour:

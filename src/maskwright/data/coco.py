@@ -28,7 +28,7 @@ from jaxtyping import Int32, UInt8
 from ..errors import ConfigError, DataError
 from ..types import IGNORE_INDEX, Sample, Splits
 from .coco_format import is_panoptic, named_faults, read_annotations, read_categories, read_listed, sample_names
-from .coco_masks import area_of, mask_of, read_segments, runs_of
+from .coco_masks import Runs, area_of, mask_of, read_segments, runs_of
 from .folder import first_ten, raise_all, read_sample
 
 _PARTS = ("train", "val", "test")
@@ -128,18 +128,37 @@ def draw_instances(picture: Picture) -> Drawn:
     """
     target = np.zeros((picture.height, picture.width), np.uint8)
     ids = np.zeros((picture.height, picture.width), np.int32)
+    for region, number, runs in drawing_order(picture):
+        mask = mask_of(runs, picture.height, picture.width)
+        target[mask] = IGNORE_INDEX if region.crowd else region.label
+        ids[mask] = number if region.label and not region.crowd else 0
+    return target, ids
+
+
+def drawing_order(
+    picture: Picture, *, refused: Callable[[DataError], None] | None = None
+) -> list[tuple[Region, int, Runs]]:
+    """Return the regions with their places in the file, from 1, and run lengths, in the order in which they are drawn.
+
+    Args:
+        picture: of instances.
+        refused: takes the fault of a region, which is then left out; without it the fault is raised.
+
+    Raises:
+        DataError: a segmentation that is not of the format, named by the annotation's id.
+    """
     drawn = []
     for number, region in enumerate(picture.regions, start=1):
         try:
             runs = runs_of(region.segmentation, picture.height, picture.width)
         except DataError as error:
-            raise DataError(f"annotation {region.number}: {error}") from error
+            fault = DataError(f"annotation {region.number}: {error}")
+            if refused is None:
+                raise fault from error
+            refused(fault)
+            continue
         drawn.append((not region.crowd, -area_of(runs), number, region, runs))
-    for _, _, number, region, runs in sorted(drawn, key=lambda one: one[:3]):
-        mask = mask_of(runs, picture.height, picture.width)
-        target[mask] = IGNORE_INDEX if region.crowd else region.label
-        ids[mask] = number if region.label and not region.crowd else 0
-    return target, ids
+    return [(region, number, runs) for _, _, number, region, runs in sorted(drawn, key=lambda one: one[:3])]
 
 
 def draw_panoptic(picture: Picture) -> Drawn:

@@ -5,6 +5,7 @@ float, 16-bit in separate planes): those go to tifffile. The format is told by t
 Whatever goes wrong inside the libraries becomes an ImageError that names the file.
 """
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -161,6 +162,55 @@ def decode_channels(path: Path, max_pixels: int) -> NDArray[Any]:
     return np.array(pixels)
 
 
+def read_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return the height and width, in pixels, that a picture has once its EXIF orientation is applied; from the header.
+
+    Raises:
+        ImageError: not a readable header, or more than `max_pixels`.
+    """
+    with named_failures(path):
+        with path.open("rb") as stream:
+            kind = _format(path, stream.read(26))
+            stream.seek(0)
+            if kind == "TIFF":
+                with tifffile.TiffFile(stream) as tiff:
+                    page = tiff.pages.first
+                    width, height = page.imagewidth, page.imagelength
+                    orientation = page.tags.valueof(274, default=1)
+            else:
+                picture = _OPENERS[kind](stream)
+                width, height = picture.size
+                orientation = 1 if kind == "PNG" and _has_no_exif(stream) else picture.getexif().get(274, 1)
+        _require_size(path, width, height, max_pixels)
+        return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+def decode_png(content: bytes, *, path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Decode the samples of a PNG that lies within another file.
+
+    Args:
+        content: of the PNG.
+        path: the file that holds it, for messages.
+        max_pixels: largest width times height.
+
+    Raises:
+        ImageError: no PNG, damaged or too large.
+    """
+    with named_failures(path):
+        if not content.startswith(_MAGIC[0][0]):
+            raise ImageError(f"{path}: a mask in it begins with {content[:8]!r}; expected PNG. Export it anew.")
+        picture = PngImagePlugin.PngImageFile(io.BytesIO(content))
+        _require_size(path, picture.width, picture.height, max_pixels)
+        return np.array(picture)
+
+
+def suffix_of(content: bytes) -> str:
+    """Return the file suffix of a picture's content, such as ".png"; "" where it is no picture that is read."""
+    kind = "WebP" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ""
+    kind = kind or next((kind for magic, kind in _MAGIC if content.startswith(magic)), "")
+    return {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}" if kind else "")
+
+
 def load_array(path: Path, key: str) -> NDArray[Any]:
     """Load a `.npy` array, or of a `.npz` archive the one named `key` or the only one; never unpickles.
 
@@ -216,6 +266,13 @@ def _require_single(path: Path, several: bool) -> None:
 def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     return ImageOps.exif_transpose(picture)
+
+
+def _has_no_exif(stream: BinaryIO) -> bool:
+    """Whether a PNG says nothing of an orientation; Pillow would decode all of its pixels to find out."""
+    stream.seek(0)
+    content = stream.read()
+    return b"eXIf" not in content and b"XML:com.adobe.xmp" not in content and b"Raw profile type" not in content
 
 
 def _check_png_sums(stream: BinaryIO) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ def run_batch(
     for folder in {output.parent for output in outputs.values()}:
         if folder.is_dir():
             sweep_temporary(folder)
-        _claim(folder, {"command": label, **settings}, begun=any(output.exists() for output in outputs.values()))
+        claim(folder, {"command": label, **settings}, begun=any(output.exists() for output in outputs.values()))
     todo = [path for path, output in outputs.items() if not output.exists()]
     if len(todo) < len(outputs):
         say(f"{label}: {len(outputs) - len(todo)} of {len(outputs)} were done before")
@@ -65,11 +65,24 @@ def run_batch(
                     raise
                 failures.append(f"{path}: out of memory; {memory_advice}")
             bar.advance()
+    raise_failures(failures, total=len(outputs))
+
+
+def raise_failures(failures: Sequence[str], *, total: int) -> None:
+    """Raise what failed of a batch, if anything did.
+
+    Args:
+        failures: each in words.
+        total: of the images.
+
+    Raises:
+        BatchError: names the first twenty.
+    """
     if failures:
         shown = "\n  ".join(failures[:20])
         more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
         raise BatchError(
-            f"{len(outputs) - len(failures)} of {len(outputs)} images done, {len(failures)} failed:\n  "
+            f"{total - len(failures)} of {total} images done, {len(failures)} failed:\n  "
             f"{shown}{more}\nmend or remove them and run the same command again; it does only what is missing"
         )
 
@@ -80,8 +93,17 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _claim(folder: Path, settings: Mapping[str, str | int | None], *, begun: bool) -> None:
-    """Note the settings in the folder of the outputs, or refuse where other settings made what lies there."""
+def claim(folder: Path, settings: Mapping[str, str | int | None], *, begun: bool) -> None:
+    """Note the settings in the folder of the outputs, or refuse where other settings made what lies there.
+
+    Args:
+        folder: of the outputs.
+        settings: all that they depend on.
+        begun: whether outputs lie there already.
+
+    Raises:
+        ConfigError: they were made with other settings, or nobody knows with which.
+    """
     record = folder / RECORD
     try:
         known = json.loads(record.read_text(encoding="utf-8"))

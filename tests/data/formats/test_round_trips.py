@@ -1,0 +1,96 @@
+"""What is written in each format is read again: label maps pixel for pixel, classes, parts and images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.data.folder import open_folder
+from maskwright.data.formats import FORMATS, Annotated, AnnotationSet, recognise_format
+
+CLASSES = ("background", "leaf & <stem>", "Blüte", "ground")
+COLOURS = ((0, 0, 0), (255, 0, 0), (0, 200, 0), (9, 9, 9))
+
+
+def random_labels(seed: int) -> np.ndarray:
+    """Return labels in pieces of all shapes, with holes, corners that touch, and ignored pixels."""
+    generator = np.random.default_rng(seed)
+    height, width = generator.integers(1, 40, 2)
+    labels = generator.choice([0, 1, 2, 3, 255], (height, width), p=[0.4, 0.3, 0.1, 0.1, 0.1])
+    if seed % 2:
+        labels = np.kron(labels, np.ones((3, 2)))
+        labels[1::5, ::4] = 0
+    return labels.astype(np.uint8)
+
+
+def made_up(folder: Path, parts: tuple[str, ...]) -> AnnotationSet:
+    folder.mkdir()
+    items = []
+    for seed, part in enumerate(parts):
+        labels = random_labels(seed)
+        image = folder / f"picture {seed}.png"
+        Image.new("RGB", labels.shape[::-1], (seed, 0, 0)).save(image)
+        height, width = labels.shape
+        one = Annotated(name=f"picture {seed}", image=image, height=height, width=width, part=part, labels=labels.copy)
+        items.append(one)
+    return AnnotationSet(format="", classes=CLASSES, colours=COLOURS, items=tuple(items), notes=[])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("parts", [("train", "val", "test", "train"), ("",) * 12], ids=["parts", "no parts"])
+def test_label_maps_come_back(tmp_path: Path, name: str, parts: tuple[str, ...]) -> None:
+    annotations = made_up(tmp_path / "source", parts)
+    assert FORMATS[name].write(annotations, tmp_path / "out") == []
+    assert recognise_format(tmp_path / "out") == name
+    found = FORMATS[name].read(tmp_path / "out", None, None)
+    assert found.broken == () and found.notes == []
+    assert found.format == name and found.classes == CLASSES
+    by_name = {item.name: item for item in found.items}
+    assert len(by_name) == len(parts)
+    for item in annotations.items:
+        again = by_name[item.name]
+        expected = item.labels()
+        if name == "yolo":
+            expected[expected == 255] = 0
+        labels = again.labels()
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, expected)
+        assert again.part == (item.part or ("train" if name == "yolo" else ""))
+        assert again.image is not None and item.image is not None
+        assert again.image.read_bytes() == item.image.read_bytes()
+    assert found.notes == []
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat", "folder"])
+def test_colours_come_back(tmp_path: Path, name: str) -> None:
+    FORMATS[name].write(made_up(tmp_path / "source", ("",)), tmp_path / "out")
+    assert FORMATS[name].read(tmp_path / "out", None, None).colours == COLOURS
+
+
+def test_what_yolo_cannot_hold_is_noted(tmp_path: Path) -> None:
+    annotations = made_up(tmp_path / "source", ("train",))
+    FORMATS["yolo"].write(annotations, tmp_path / "out")
+    ignored = int((annotations.items[0].labels() == 255).sum())
+    assert annotations.notes == [f"picture 0: {ignored} ignored pixels become background, YOLO has none"]
+
+
+def test_a_written_folder_is_a_data_set(tmp_path: Path) -> None:
+    FORMATS["folder"].write(made_up(tmp_path / "source", ("val", "train", "", "test")), tmp_path / "out")
+    splits = open_folder(tmp_path / "out")
+    assert splits.train.classes == CLASSES and splits.train.names == ("picture 1", "picture 2")
+    assert splits.val is not None and splits.val.names == ("picture 0",)
+    target = splits.val[0].target
+    assert target is not None and np.array_equal(target.numpy(), random_labels(0))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_images_are_linked_or_copied(tmp_path: Path, name: str) -> None:
+    annotations = made_up(tmp_path / "source", ("train",))
+    image = annotations.items[0].image
+    assert image is not None
+    for copy in (False, True):
+        out = tmp_path / f"out{copy}"
+        FORMATS[name].write(annotations, out, copy=copy)
+        (placed,) = [path for path in out.rglob("picture 0.png") if path.read_bytes() == image.read_bytes()]
+        assert placed.samefile(image) is not copy
