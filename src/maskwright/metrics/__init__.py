@@ -12,6 +12,8 @@
 
 `InstanceMeter` scores objects by COCO's AP and AR, `PanopticMeter` segments by panoptic quality.
 
+`CalibrationMeter` compares probabilities with what is true; `scores_by_size` parts masks into small, medium and large.
+
 `conventions` says what every other tool would report for the same masks, and why the numbers differ.
 
 `scores` and `bootstrap` are the modules here; the functions of the same names are reached through them.
@@ -30,6 +32,7 @@ from maskwright.metrics import (
 from maskwright.metrics.bootstrap import Change, Interval, change, seed_interval
 from maskwright.metrics.boundary import BoundaryScores, boundary_scores
 from maskwright.metrics.boundary_meter import BOUNDARY_STATISTICS, BoundaryMeter, BoundaryResult
+from maskwright.metrics.calibration import CalibrationMeter, CalibrationResult
 from maskwright.metrics.confusion import EvaluationMeter, count, count_stack
 from maskwright.metrics.instance import (
     INSTANCE_DEFINITIONS,
@@ -59,6 +62,7 @@ from maskwright.metrics.partition_settings import (
     settings_interval,
 )
 from maskwright.metrics.scores import DEFINITIONS, Scores, image_iou
+from maskwright.metrics.sizes import SizeScore, scores_by_size
 
 __all__ = [
     "BOUNDARY_STATISTICS",
@@ -69,6 +73,8 @@ __all__ = [
     "BoundaryMeter",
     "BoundaryResult",
     "BoundaryScores",
+    "CalibrationMeter",
+    "CalibrationResult",
     "Change",
     "EvaluationMeter",
     "InstanceMeter",
@@ -79,6 +85,7 @@ __all__ = [
     "PartitionScores",
     "Scores",
     "SettingScores",
+    "SizeScore",
     "bootstrap",
     "boundary",
     "boundary_meter",
@@ -100,6 +107,7 @@ __all__ = [
     "partition_settings",
     "probabilistic_rand_index",
     "scores",
+    "scores_by_size",
     "seed_interval",
     "settings_interval",
     "variation_of_information",
