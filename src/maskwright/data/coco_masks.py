@@ -120,10 +120,10 @@ def _checked_runs(coded: dict[str, Any], height: int, width: int) -> Runs:
         raise DataError(f"run lengths are of size {_short(size)}; expected [height, width] = [{height}, {width}]")
     if isinstance(counts, str):
         runs = _decompressed(counts.encode("utf-8", "surrogatepass"))
-    elif isinstance(counts, list) and all(type(count) is int for count in counts):
+    elif isinstance(counts, list) and all(type(count) is int and abs(count) < 2**40 for count in counts):
         runs = np.array(counts, np.int64)
     else:
-        raise DataError(f"counts are {_short(counts)}; expected a list of whole numbers, or COCO's text")
+        raise DataError(f"counts are {_short(counts)}; expected a list of whole numbers below 2**40, or COCO's text")
     if (runs < 0).any() or runs.sum() != height * width:
         raise DataError(
             f"run lengths sum to {runs.sum()}, the smallest is {runs.min(initial=0)}; expected lengths from 0 that sum to "

@@ -71,9 +71,11 @@ def convert(
             raise ConfigError(f"unknown format {one!r}; expected one of {', '.join(FORMATS)}")
     if not source.exists():
         raise DataError(f"{source}: is not there; expected a file or folder of annotations")
-    _claim(source, out, {"from": name, "to": to, "images": _text(images), "classes": _text(classes), "copy": copy})
+    _check_place(source, out)
     table = read_class_names(classes) if classes is not None else None
     annotations = _with_colours(FORMATS[name].read(source, images, table), table)
+    settings = {"from": name, "to": to, "images": _text(images), "classes": _text(classes), "copy": copy}
+    _claim(out, {"command": "convert", "source": _text(source), **settings})
     with Bar("convert", total=len(annotations.items)) as bar:
         failures = FORMATS[to].write(annotations, out, copy=copy, done=bar.advance)
     notes = _write_notes(out, annotations)
@@ -92,15 +94,18 @@ def _recognised(source: Path) -> str:
     return name
 
 
-def _claim(source: Path, out: Path, settings: Mapping[str, str | int | None]) -> None:
-    """Take the folder, or refuse it where it holds anything but a part of the same conversion."""
+def _check_place(source: Path, out: Path) -> None:
     inside, outside = os.path.realpath(out), os.path.realpath(source)
     if inside == outside or inside.startswith(outside + os.sep):
         raise ConfigError(f"{out} lies within the source, which stays as it is; choose another folder for --out")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; choose another --out")
+
+
+def _claim(out: Path, settings: Mapping[str, str | int | None]) -> None:
+    """Take the folder, or refuse it where it holds anything but a part of the same conversion."""
     begun = out.is_dir() and any(entry.name != RECORD for entry in out.iterdir())
-    claim(out, {"command": "convert", "source": outside, **settings}, begun=begun)
+    claim(out, settings, begun=begun)
     for folder, _, _ in os.walk(out) if begun else ():
         sweep_temporary(Path(folder))
 

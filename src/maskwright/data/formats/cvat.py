@@ -102,7 +102,7 @@ def _parse(file: Path, notes: list[str], broken: list[str]) -> tuple[dict[str, C
                 except DataError as error:
                     broken.append(f"{file}, image {element.get('name')}: {error}")
                 element.clear()
-    except (ElementTree.ParseError, OSError, ValueError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:  # the last: no such encoding
         raise DataError(f"{file}: is no XML: {error}; export it anew") from error
     return declared, found
 

@@ -131,7 +131,7 @@ def _task(task: object, where: str, finder: Images, notes: list[str]) -> _Task:
     if image is None:
         notes.append(f"{where}: its image {address} is missing")
     if size is None:
-        size = _size_of_image(image)
+        size = read_size(image) if image is not None else _told_size(data)
     shapes = []
     for number, result in enumerate(results, start=1):
         try:
@@ -142,10 +142,11 @@ def _task(task: object, where: str, finder: Images, notes: list[str]) -> _Task:
     return _Task(image.name if image else names[0], image, size, part, shapes)
 
 
-def _size_of_image(image: Path | None) -> tuple[int, int]:
-    if image is None:
-        raise DataError("it has no regions, which would tell its size, and no image")
-    return read_size(image)
+def _told_size(data: object) -> tuple[int, int]:
+    """Return the size in a task's data, where tasks that are written here have it; regions are not always there."""
+    if not isinstance(data, dict) or "height" not in data:
+        raise DataError("it has neither regions, which would tell its size, nor an image")
+    return checked_size(data["height"], data.get("width"))
 
 
 def _address(data: Mapping[str, Any]) -> str:
@@ -250,7 +251,8 @@ def _decode(stream: bytes, height: int, width: int) -> Cut:
 def _one(written: Written, out: Path, target: Target) -> dict[str, Any]:
     place = written.image.as_posix() if written.image else f"images/{written.item.name}.jpg"
     part = target.part(written.item)
-    data = {"image": f"/data/local-files/?d={quote(place)}", **({"part": part} if part else {})}
+    data: dict[str, Any] = {"image": f"/data/local-files/?d={quote(place)}", **({"part": part} if part else {})}
+    data |= {"width": written.item.width, "height": written.item.height}
     size = {"original_width": written.item.width, "original_height": written.item.height, "image_rotation": 0}
     result = [
         {"id": f"r{number}", "to_name": "image", **size, **_region(name, region, written.labels.shape)}

@@ -10,7 +10,6 @@ exactly.
 """
 
 import base64
-import binascii
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -151,9 +150,9 @@ def _shape(shape: object, size: tuple[int, int], file: Path) -> Shape:
         raise DataError("it has no points")
     if kind == "mask":
         return Bitmap(shape["label"], _mask_decoder(points, shape.get("mask"), file))
-    corners = _CORNERS.get(kind)
+    corners = _CORNERS.get(kind) if isinstance(kind, str) else None
     if corners is None:
-        raise DataError(f"a {kind} is no region")
+        raise DataError(f"a {kind!r} is no region")
     try:
         return Polygon(shape["label"], ring_of(corners(points), *size))
     except (TypeError, ValueError, IndexError, OverflowError) as error:
@@ -194,7 +193,7 @@ def _mask_decoder(points: list[Any], coded: object, file: Path) -> Callable[[], 
 def _decode_mask(coded: str, top: int, left: int, file: Path) -> Cut:
     try:
         samples = decode_png(base64.b64decode(coded), path=file)
-    except (binascii.Error, MaskwrightError) as error:
+    except (ValueError, MaskwrightError) as error:
         raise DataError(f"its mask cannot be decoded: {error}") from error
     if samples.ndim != 2:
         raise DataError(f"its mask has {samples.shape[2]} channels; expected one")

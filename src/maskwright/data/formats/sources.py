@@ -1,10 +1,10 @@
 """What readers of annotation formats share: names, parts, class tables, images, and JSON."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ _PARTS = {
 }
 
 _MAX_STEM_BYTES = 150
+
+_MOST_ENTRIES = 100_000
+"""Of a folder that is looked at to tell its format."""
 
 
 def part_of(text: str) -> str:
@@ -194,9 +197,10 @@ def ends_of(path: Path, *, size: int = 2**16) -> str:
 
 
 def some_files(folder: Path, suffix: str, *, most: int = 3) -> list[Path]:
-    """Return a few of the folder's files with the suffix, of the first thousand entries; none where it is no folder."""
+    """Return a few of the folder's files with the suffix; none where it is no folder, or cannot be listed."""
     try:
-        entries = list(islice(folder.iterdir(), 1000)) if folder.is_dir() else []
-    except OSError:
+        names = os.listdir(folder)[:_MOST_ENTRIES] if folder.is_dir() else []
+    except (OSError, ValueError):
         return []
-    return [path for path in sorted(entries) if path.suffix.lower() == suffix and not path.name.startswith(".")][:most]
+    found = sorted(name for name in names if name.lower().endswith(suffix) and not name.startswith("."))
+    return [folder / name for name in found[:most]]
