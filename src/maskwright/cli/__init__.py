@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import comparing, converting, labelling, masks, measuring, models, training
+from . import comparing, converting, doctoring, labelling, masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -142,6 +142,13 @@ COMMANDS: Mapping[str, Command] = {
         load=lambda: measuring.report,
         positional="RUN [RUN ...] ",
         special=_report_options,
+    ),
+    "doctor": Command(
+        summary="find what is wrong with a data set, and mend a copy of it",
+        load=doctoring.doctor_command,
+        short={"--num-classes": "--num_classes"},
+        positional="DATA ",
+        special=doctoring.doctor_options,
     ),
     "models": Command(
         summary="list the models; of one, its layers with parameters and GMACs",

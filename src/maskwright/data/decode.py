@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, BinaryIO
@@ -77,6 +77,21 @@ _LOSSY_TIFF: dict[int, str] = {
 # Pillow stretches grey of 2 and 4 bits to 0..255; one step of the stored samples is then this many levels.
 _GRAY_STEP = {2: 85, 4: 17}
 
+_ORIENTATION = 0x0112
+"""EXIF tag."""
+
+
+class OversizedError(ImageError):
+    """The header tells of more pixels than are decoded."""
+
+
+class SeveralFramesError(ImageError):
+    """An animation, or several pages, where one picture is expected."""
+
+
+class ForeignFormatError(ImageError):
+    """The first bytes are of no format that is read."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
@@ -115,6 +130,21 @@ def named_failures(path: Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A picture as it lies in its file, before its orientation is applied.
+
+    Attributes:
+        format: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM.
+        orientation: EXIF's, 1 (upright) to 8; 1 for TIFF, whose orientation its own reader applies.
+        decoded: the picture, unturned.
+    """
+
+    format: str
+    orientation: int
+    decoded: Decoded
+
+
 def decode_picture(path: Path, max_pixels: int) -> Decoded:
     """Decode one picture with its EXIF orientation applied; call it inside `named_failures`.
 
@@ -122,19 +152,46 @@ def decode_picture(path: Path, max_pixels: int) -> Decoded:
         ImageError: an unknown format, more than `max_pixels` by the header, or several frames or pages.
     """
     with path.open("rb") as stream:
-        head = stream.read(26)
-        kind = _format(path, head)
-        stream.seek(0)
-        if kind == "TIFF":
-            return _decode_tiff(path, stream, max_pixels)
-        picture = _OPENERS[kind](stream)
-        _require_size(path, picture.width, picture.height, max_pixels)
-        _require_single(path, getattr(picture, "is_animated", False))
-        picture = _upright(picture)
-        if kind == "PNG":
-            _check_png_sums(stream)
-            return _sampled(picture, bits=head[24], lossy="")  # the header chunk stands first in every PNG
-        return _sampled(picture, bits=8, lossy=_LOSSY.get(kind, ""))
+        stored = decode_stored(path, stream, max_pixels)
+    pixels = stored.decoded.pixels
+    if stored.orientation == 1 or not isinstance(pixels, Image.Image):
+        return stored.decoded
+    return replace(stored.decoded, pixels=ImageOps.exif_transpose(pixels))
+
+
+def decode_stored(path: Path, stream: BinaryIO, max_pixels: int, *, grey: bool = False) -> Stored:
+    """Decode one picture as it is stored; call it inside `named_failures`.
+
+    Args:
+        path: for messages.
+        stream: the file's bytes, from their beginning.
+        max_pixels: largest width times height, judged from the header.
+        grey: of a JPEG in YCbCr only the luminance is decoded, which takes less time.
+
+    Raises:
+        ImageError: as `decode_picture`.
+    """
+    head = stream.read(26)
+    kind = _format(path, head)
+    stream.seek(0)
+    if kind == "TIFF":
+        return Stored(format=kind, orientation=1, decoded=_decode_tiff(path, stream, max_pixels))
+    picture = _OPENERS[kind](stream)
+    _require_size(path, picture.width, picture.height, max_pixels)
+    _require_single(path, getattr(picture, "is_animated", False))
+    if grey and kind == "JPEG":
+        picture.draft("L", None)
+    picture.load()
+    orientation = picture.getexif().get(_ORIENTATION, 1)
+    bits = 8
+    if kind == "PNG":
+        _check_png_sums(stream)
+        bits = head[24]  # the header chunk stands first in every PNG
+    return Stored(
+        format=kind,
+        orientation=orientation if orientation in range(1, 9) else 1,
+        decoded=_sampled(picture, bits=bits, lossy=_LOSSY.get(kind, "")),
+    )
 
 
 def decode_channels(path: Path, max_pixels: int) -> NDArray[Any]:
@@ -242,7 +299,7 @@ def _format(path: Path, head: bytes) -> str:
             return kind
     if not head:
         raise ImageError(f"{path}: is empty (0 bytes). Replace or remove it.")
-    raise ImageError(f"{path}: begins with {head[:8]!r}; expected {', '.join(_OPENERS)}. Convert it to PNG.")
+    raise ForeignFormatError(f"{path}: begins with {head[:8]!r}; expected {', '.join(_OPENERS)}. Convert it to PNG.")
 
 
 def _require_bytes(path: Path, size: int) -> None:
@@ -252,7 +309,7 @@ def _require_bytes(path: Path, size: int) -> None:
 
 def _require_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ImageError(
+        raise OversizedError(
             f"{path}: has {width} x {height} = {width * height} pixels; at most {max_pixels} are decoded. "
             "Scale it down or cut it into pieces."
         )
@@ -260,12 +317,9 @@ def _require_size(path: Path, width: int, height: int, max_pixels: int) -> None:
 
 def _require_single(path: Path, several: bool) -> None:
     if several:
-        raise ImageError(f"{path}: holds several frames or pages; expected one. Save each as a file of its own.")
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    picture.load()
-    return ImageOps.exif_transpose(picture)
+        raise SeveralFramesError(
+            f"{path}: holds several frames or pages; expected one. Save each as a file of its own."
+        )
 
 
 def _has_no_exif(stream: BinaryIO) -> bool:
@@ -292,7 +346,9 @@ def _decode_tiff(path: Path, stream: BinaryIO, max_pixels: int) -> Decoded:
             return Decoded(pixels=_tiff_samples(path, page))
         lossy = _LOSSY_TIFF.get(int(page.compression), "")
     stream.seek(0)
-    return _sampled(_upright(TiffImageFile(stream)), bits=bits, lossy=lossy)
+    picture = TiffImageFile(stream)
+    picture.load()  # which turns it upright
+    return _sampled(picture, bits=bits, lossy=lossy)
 
 
 def _sampled(picture: Image.Image, *, bits: int, lossy: str) -> Decoded:
