@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from maskwright import __version__
 from maskwright.errors import ConfigError, MaskwrightError
 
-from . import comparing, converting, doctoring, labelling, masks, measuring, models, training
+from . import auditing, comparing, converting, doctoring, labelling, masks, measuring, models, training
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -59,6 +59,13 @@ def _evaluate_options(parser: "ArgumentParser") -> set[str | int]:
     parser.add_argument("--predictions", nargs="+", type=Path, required=True, help=help_text)
     _add_switch(parser, "instances", "score single objects: AP, AR, panoptic quality")
     return {"predictions", "instances", _add_boundary(parser)}
+
+
+def _audit_options(parser: "ArgumentParser") -> set[str | int]:
+    help_text = "folders of masks of any tool, or COCO files of results; several are compared"
+    parser.add_argument("--predictions", nargs="+", type=Path, required=True, help=help_text)
+    _add_switch(parser, "skip_broken", "leave out images that cannot be scored, and say so")
+    return {"predictions", "skip_broken", _add_boundary(parser)}
 
 
 def _models_options(parser: "ArgumentParser") -> set[str | int]:
@@ -136,6 +143,12 @@ COMMANDS: Mapping[str, Command] = {
         summary="score folders of masks, and what changed between them",
         load=lambda: measuring.evaluate,
         special=_evaluate_options,
+    ),
+    "audit": Command(
+        summary="score masks as every tool would, and tell which number to quote",
+        load=lambda: auditing.audit,
+        short={"--skip-broken": "--skip_broken", "--target-kind": "--target_kind"},
+        special=_audit_options,
     ),
     "report": Command(
         summary="set runs side by side on one page",

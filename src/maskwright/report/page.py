@@ -118,13 +118,13 @@ def render(report: Report) -> str:
             _scoring(report.convention, report.stages),
             *(_scoring(other.name, other.stages) for other in report.others),
         ],
-        definitions={label: _code(text) for label, text in tables.definitions().items()},
-        class_definition=_code(DEFINITIONS["iou"]),
+        definitions={label: code(text) for label, text in tables.definitions().items()},
+        class_definition=code(DEFINITIONS["iou"]),
         sections=[
             (
                 one,
-                {label: _code(text) for label, text in one.definitions.items()},
-                [_code(remark) for remark in one.remarks],
+                {label: code(text) for label, text in one.definitions.items()},
+                [code(remark) for remark in one.remarks],
             )
             for one in report.sections
         ],
@@ -163,7 +163,7 @@ def _scoring(name: str, stages: Sequence[Stage]) -> Scoring:
         name=name,
         verdicts=[tables.verdict(base, stage).sentence for stage in compared] or [tables.plain_verdict(base)],
         rows={stage.name: tables.score_cells(base, stage) for stage in stages},
-        remarks=[_code(remark) for remark in tables.counting_remarks(stages)],
+        remarks=[code(remark) for remark in tables.counting_remarks(stages)],
         boundary=_boundary_table(stages),
     )
 
@@ -175,7 +175,7 @@ def _boundary_table(stages: Sequence[Stage]) -> BoundaryTable | None:
         return None
     return BoundaryTable(
         rows={stage.name: tables.boundary_cells(base, stage) for stage in stages},
-        definitions={_code(label): _code(text) for label, text in tables.boundary_definitions(base.result).items()},
+        definitions={code(label): code(text) for label, text in tables.boundary_definitions(base.result).items()},
         remarks=tables.boundary_remarks(stages),
     )
 
@@ -247,8 +247,8 @@ def _has_ignored(stages: Sequence[Stage]) -> bool:
     return any(stage.result.ignored.any() for stage in stages)
 
 
-def _code(text: str) -> Markup:
-    """Text with its `names` set as code."""
+def code(text: str) -> Markup:
+    """Return text with its `names` set as code."""
     parts = [escape(part) for part in text.split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
 

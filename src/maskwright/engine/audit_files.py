@@ -1,0 +1,388 @@
+"""The files of an audit: the truth and the predictions of any tool, read one image at a time.
+
+Every file is looked at once before anything is scored: what a folder holds is told from all of its files
+(`data.any_mask`), and those that cannot be read are named together.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+
+from ..data.any_mask import Contents, Kind, Stored, contents_of, read_stored
+from ..data.catalog import DataConfig, official_colours, open_data
+from ..data.classes import ClassTable, read_class_table
+from ..data.coco_objects import objects, read_results
+from ..data.colours import describe_colours, labels_of_colours
+from ..data.io import as_colours, read_image
+from ..data.mask_kinds import kind_of, labels_of, probabilities_of
+from ..data.naming import list_images
+from ..errors import ConfigError, DataError, ImageError
+from ..instances import surest
+from ..progress import track
+from ..report.records import Look
+from ..types import IGNORE_INDEX, Instances
+from .evaluate import find_classes, scored_part
+from .instances import Truth as ObjectTruth
+from .instances import found_in, label_map, open_truth
+from .pairing import named_masks, pair, pair_folder
+
+Size: TypeAlias = tuple[int, int]
+Labels: TypeAlias = UInt8[np.ndarray, "h w"]
+RGB: TypeAlias = UInt8[np.ndarray, "h w 3"]
+
+TARGET_KIND, KIND = "--target_kind", "--kind"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """True masks, read one image at a time.
+
+    Attributes:
+        names: of the images.
+        table: classes by name, with the colours that predictions may use; names are None where no table gives them.
+        count: classes that the true masks hold, at least two.
+        read: from a name to its labels, 255 = ignored.
+        image: from a name to its image; None where there is none.
+        look: how labels are shown.
+        source: where they lie.
+        taken: what the files were taken for, in words.
+        sizes: name → height and width, where the files were looked at.
+        broken: name → why it cannot be read.
+        objects: the truth as objects, of a COCO file.
+    """
+
+    names: tuple[str, ...]
+    table: ClassTable
+    count: int
+    read: Callable[[str], Labels]
+    image: Callable[[str], RGB | None]
+    look: Look
+    source: str
+    taken: str
+    sizes: Mapping[str, Size]
+    broken: Mapping[str, str]
+    objects: ObjectTruth | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predicted:
+    """What one file says.
+
+    Attributes:
+        labels: integers (H, W), at the file's own size.
+        probabilities: of the same size, where the file tells them: C = 1 is the foreground, else one per class.
+    """
+
+    labels: NDArray[Any]
+    probabilities: Float32[np.ndarray, "c h w"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masks:
+    """Predictions of one tool, read one image at a time.
+
+    Attributes:
+        source: folder or file.
+        read: from an image's name and the size of its truth to the prediction.
+        taken: what the files were taken for, in words.
+        count: classes that the files hold, as far as they show.
+        soft: whether they tell probabilities.
+        broken: name → why it cannot be read.
+    """
+
+    source: Path
+    read: Callable[[str, Size], Predicted]
+    taken: str
+    count: int
+    soft: bool
+    broken: Mapping[str, str]
+
+
+def open_targets(targets: Path, *, classes: Path | None, images: Path | None, kind: Kind) -> Truth:
+    """Open a folder of true masks, or a COCO file of annotations.
+
+    Args:
+        targets: the folder or the file.
+        classes: a table of classes of any form that `read_class_table` knows; None takes the `classes.yaml` in or beside
+            the folder, if there is one.
+        images: folder of the images with the same stems.
+        kind: of the masks.
+
+    Raises:
+        ConfigError, DataError: as the module says.
+    """
+    if targets.is_file():
+        if classes is not None:
+            raise ConfigError(f"--classes is given beside the COCO file {targets}, which has its own; leave it out")
+        return _coco_truth(targets, images)
+    table = find_classes(targets, None) if classes is None else read_table(classes)
+    paths = named_masks(targets)
+    contents, broken = _survey(paths, label=f"look at {targets.name}", table=table)
+    if not contents:
+        raise DataError(f"none of the {len(paths)} masks of {targets} can be read: {next(iter(broken.values()))}")
+    known = list(contents.values())
+    count = 2 if table.binary_foreground is not None else len(table.names) if table.names else None
+    kind = kind_of(
+        known, num_classes=count, truth=True, folder=targets, option=TARGET_KIND, kind=kind, ignore=table.ignore
+    )
+    table = _with_foreground(table, known, targets) if kind == "binary" else table
+
+    def read(name: str) -> Labels:
+        stored = _stored(paths[name], table, count=count)
+        return _true_labels(stored, kind, table, paths[name])
+
+    return Truth(
+        names=tuple(paths),
+        table=table,
+        count=count or _classes_held(kind, known),
+        read=read,
+        image=_images_in(images, tuple(paths)),
+        look=Look(colours=table.colours or ()),
+        source=str(targets),
+        taken=_words(kind, known, foreground=table.binary_foreground),
+        sizes={name: one.size for name, one in contents.items()},
+        broken=broken,
+    )
+
+
+def truth_of_data(name: str) -> Truth:
+    """Open the test part of a data set, or the validation part where there is none."""
+    data = DataConfig(name=name, val_fraction=0)
+    splits = open_data(data)
+    part, dataset = scored_part(splits)
+    index = {one: number for number, one in enumerate(dataset.names)}
+    colours = official_colours(data, len(dataset.classes))
+
+    def read(one: str) -> Labels:
+        target = dataset[index[one]].target
+        if target is None:
+            raise DataError(f"{one}: has no true mask in {name}")
+        return target.numpy()
+
+    return Truth(
+        names=dataset.names,
+        table=ClassTable(names=tuple(dataset.classes), colours=colours or None),
+        count=len(dataset.classes),
+        read=read,
+        image=lambda one: as_colours(dataset[index[one]].image.permute(1, 2, 0).numpy()),
+        look=Look(colours=colours, background=splits.background),
+        source=name,
+        taken=f"the {part} part of the data set",
+        sizes={},
+        broken={},
+    )
+
+
+def open_masks(predictions: Path, truth: Truth, *, kind: Kind, threshold: float, others: bool) -> Masks:
+    """Open a folder of predicted masks, or a COCO file of results.
+
+    Args:
+        predictions: the folder or the file.
+        truth: that they are scored against.
+        kind: of the masks of a folder.
+        threshold: score that an object of a COCO file must reach.
+        others: whether masks of other images may lie there, too.
+
+    Raises:
+        DataError: masks that are missing or of no image, all at once; or as the module says.
+    """
+    if predictions.is_file():
+        return _coco_results(predictions, truth, threshold)
+    paths = pair_folder(predictions, truth.names, truth=truth.source, others=others)
+    count = truth.count if truth.table.names or truth.count > 2 else 2
+    contents, broken = _survey(
+        paths, label=f"look at {predictions.name}", table=truth.table, count=count, like=truth.sizes
+    )
+    if not contents:
+        raise DataError(f"none of the {len(paths)} masks of {predictions} can be read: {next(iter(broken.values()))}")
+    known = list(contents.values())
+    kind = kind_of(known, num_classes=count, truth=False, folder=predictions, option=KIND, kind=kind)
+
+    def read(name: str, size: Size) -> Predicted:
+        stored = _stored(paths[name], truth.table, count=count, like=size)
+        return _prediction(stored, kind, truth, paths[name])
+
+    return Masks(
+        source=predictions,
+        read=read,
+        taken=_words(kind, known),
+        count=_classes_held(kind, known),
+        soft=kind in ("probabilities", "logits"),
+        broken=broken,
+    )
+
+
+def read_table(path: Path) -> ClassTable:
+    """Read the table of classes that `--classes` names."""
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} does not exist; expected a table of classes: classes.yaml, CSV, labelmap.txt or JSON"
+        )
+    return read_class_table(path)
+
+
+def _survey(
+    paths: Mapping[str, Path],
+    *,
+    label: str,
+    table: ClassTable,
+    count: int | None = None,
+    like: Mapping[str, Size] | None = None,
+) -> tuple[dict[str, Contents], dict[str, str]]:
+    """Look at every file: name → what it holds, and name → why it cannot be read."""
+    contents, broken = {}, {}
+    for name, path in track(paths.items(), label=label, total=len(paths), unit="masks"):
+        try:
+            stored = _stored(path, table, count=count, like=(like or {}).get(name))
+            contents[name] = contents_of(stored, path)
+        except (ImageError, DataError) as error:
+            broken[name] = str(error)
+    return contents, broken
+
+
+def _stored(path: Path, table: ClassTable, *, count: int | None, like: Size | None = None) -> Stored:
+    colours, ignore = table.colours or (), table.ignore_colours
+    return read_stored(path, like=like, num_classes=count, colours=colours, ignore=ignore)
+
+
+def _classes_held(kind: Kind, contents: Sequence[Contents]) -> int:
+    """The number of classes up to the greatest label, or of the channels, at least 2; 255 and what is beyond name none."""
+    if kind != "labels":
+        return max(2, *(one.channels for one in contents))
+    labels = (value for one in contents for value in one.integers if 0 <= value < IGNORE_INDEX)
+    return max(2, 1 + max(labels, default=0))
+
+
+def _with_foreground(table: ClassTable, contents: Iterable[Contents], folder: Path) -> ClassTable:
+    values = {value for one in contents for value in one.integers} - {0, table.ignore}
+    foreground = table.binary_foreground or (values - {IGNORE_INDEX} or {IGNORE_INDEX}).pop()
+    others = values - {foreground, IGNORE_INDEX}
+    if others:
+        raise DataError(
+            f"{folder} holds {len(others) + 1} values beside 0, such as {foreground} and {min(others)}; expected one, the "
+            f"foreground, for {TARGET_KIND} binary"
+        )
+    return replace(table, binary_foreground=foreground)
+
+
+def _true_labels(stored: Stored, kind: Kind, table: ClassTable, path: Path) -> Labels:
+    if stored.storage == "colours":
+        return _by_colours(stored, table, path)
+    if kind in ("probabilities", "logits"):
+        return labels_of(stored, kind, path=path)
+    return table.encode(stored.values, path=path)
+
+
+def _by_colours(stored: Stored, table: ClassTable, path: Path) -> Labels:
+    if table.colours is None:
+        raise DataError(f"{path}: is in colours; name those of the classes with --classes")
+    labels, unknown = labels_of_colours(stored.values, table.colours, ignore=table.ignore_colours)
+    if unknown:
+        raise DataError(
+            f"{path}: holds the colours {describe_colours(unknown)}, which are of no class; complete the table of --classes"
+        )
+    return labels
+
+
+def _prediction(stored: Stored, kind: Kind, truth: Truth, path: Path) -> Predicted:
+    if stored.storage == "colours":
+        return Predicted(labels=_by_colours(stored, truth.table, path))
+    if kind in ("probabilities", "logits"):
+        soft = probabilities_of(stored, kind, path=path)
+        if (len(soft) == 1 and truth.count > 2) or (truth.table.names and len(soft) not in (1, truth.count)):
+            raise DataError(
+                f"{path}: has {len(soft)} channel(s) of {kind}; expected one for each of the {truth.count} classes"
+            )
+        return Predicted(labels=labels_of(stored, kind, path=path), probabilities=soft)
+    if kind == "binary":
+        values = np.unique(stored.values)
+        if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+            raise DataError(f"{path}: holds the values {values[:5].tolist()}; a binary mask has 0 and one other value")
+        return Predicted(labels=(stored.values != 0).astype(np.uint8))
+    return Predicted(labels=stored.values)
+
+
+def _words(kind: Kind, contents: Sequence[Contents], *, foreground: int | None = None) -> str:
+    """Say what the files of a folder were taken for."""
+    one = contents[0]
+    if kind == "labels":
+        return "label maps: each integer is the number of a class"
+    if kind == "binary":
+        others = {value for some in contents for value in some.integers} - {0}
+        values = [foreground] if foreground else sorted(others)
+        return f"masks of 0 and {' or '.join(map(str, values)) or 'another value'}, which is the foreground"
+    if kind == "colours":
+        return "colours, by the table of classes"
+    stored = f"integers from 0 to {one.largest}" if one.storage == "integers" else f"floats, {one.channels} channel(s)"
+    rule = "the foreground from 0.5 on" if one.channels == 1 else "the most probable class"
+    return f"{kind} ({stored}): {rule}"
+
+
+def _images_in(images: Path | None, names: Sequence[str]) -> Callable[[str], RGB | None]:
+    if images is None:
+        return lambda name: None
+    found = pair(names, list_images(images)).paths
+    if not found:
+        raise DataError(f"{images} holds no image of the stems of the true masks, such as {names[0]}")
+    return lambda name: read_image(found[name]) if name in found else None
+
+
+def _coco_truth(path: Path, images: Path | None) -> Truth:
+    truth = open_truth(path, "")
+
+    def read(name: str) -> Labels:
+        return label_map(truth.read(name))
+
+    return Truth(
+        names=truth.names,
+        table=ClassTable(names=truth.classes),
+        count=len(truth.classes),
+        read=read,
+        image=_images_in(images, truth.names),
+        look=Look(),
+        source=str(path),
+        taken="objects of a COCO file; of those that overlap the first shows, crowds are ignored",
+        sizes={name: truth.read(name).size for name in truth.names},
+        broken={},
+        objects=truth,
+    )
+
+
+def _coco_results(path: Path, truth: Truth, threshold: float) -> Masks:
+    found = _objects_by_stem(path, truth) if truth.objects is None else found_in(path, truth.objects)
+
+    def read(name: str, size: Size) -> Predicted:
+        return Predicted(labels=label_map(surest(found(name, size), threshold)))
+
+    return Masks(
+        source=path,
+        read=read,
+        taken=f"objects of a COCO file with a score of at least {threshold:g}; of those that overlap the surest shows",
+        count=truth.count,
+        soft=False,
+        broken={},
+    )
+
+
+def _objects_by_stem(path: Path, truth: Truth) -> Callable[[str, Size], Instances]:
+    """Read results whose images are named by `file_name`, or by the number that the stem of the true mask is."""
+    numbers = {int(name): name for name in truth.names if name.isascii() and name.isdigit()}
+    entries: dict[str, list[Mapping[str, Any]]] = {name: [] for name in truth.names}
+    unknown = []
+    for key, ones in read_results(path).items():
+        name = numbers.get(key, "") if isinstance(key, int) else next(iter(pair(truth.names, [Path(key)]).paths), "")
+        if name in entries:
+            entries[name] += ones
+        else:
+            unknown.append(str(key))
+    if unknown:
+        raise DataError(
+            f"{path} has objects of {len(unknown)} images without a true mask in {truth.source}: {', '.join(unknown[:10])}; "
+            "expected file names with the stems of the true masks"
+        )
+    return lambda name, size: objects(name, size, entries[name], labels=None, path=path)

@@ -1,0 +1,83 @@
+"""Plots of the page of an audit, as SVG: the numbers of all tools on one axis, and reliability diagrams."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+from numpy import ndarray
+
+from maskwright.report.figures import ACCENT, BETTER, RULE, plot, svg
+
+_CLOSEST = 0.012
+"""Share of the axis below which two dots would cover each other."""
+
+_FAR = 0.2
+"""Distance from the number to quote beyond which a number would squeeze all others together."""
+
+
+def spread_plot(values: Mapping[str, Sequence[float]], *, quoted: float) -> Markup:
+    """All numbers on one axis, a row for each score; dots that would cover each other are piled up.
+
+    Args:
+        values: name of the score → what the tools give for it, finite; at least one number in all.
+        quoted: the number to quote, drawn as a line; nan draws none. Numbers far from it stand at the edge, with an arrow.
+    """
+    every = np.sort([value for row in values.values() for value in row])
+    centre = quoted if math.isfinite(quoted) else float(np.median(every))
+    near = np.append(every[np.abs(every - centre) <= _FAR], centre)
+    margin = max(0.09 * float(np.ptp(near)), 0.004)
+    # Room for the arrow, which the line of the number to quote would else cross.
+    low = float(near.min()) - (2.2 if every[0] < centre - _FAR else 1) * margin
+    high = float(near.max()) + (2.2 if every[-1] > centre + _FAR else 1) * margin
+    figure, axes = plot(width=5.4, height=0.6 + 0.9 * len(values))
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=RULE, linewidth=0.7)
+    for row, numbers in enumerate(values.values()):
+        base = -1.15 * row
+        found = np.sort(np.asarray(numbers, dtype=np.float64))
+        x, y = _piled(found[(found >= low) & (found <= high)], high - low)
+        axes.scatter(
+            x, base + min(0.085, 0.5 / max(1.0, float(y.max(initial=0)))) * y, s=17, color=ACCENT, linewidths=0
+        )
+        for far, place, arrow, side in (
+            (found[found < low], low, "◂ ", "left"),
+            (found[found > high], high, " ▸", "right"),
+        ):
+            listed = ", ".join(dict.fromkeys(f"{value:.3f}" for value in far))
+            text = f"{arrow}{listed}" if side == "left" else f"{listed}{arrow}"
+            axes.text(place, base, text if len(far) else "", color=ACCENT, fontsize=8, ha=side, va="center")
+    if math.isfinite(quoted):
+        axes.axvline(quoted, color=BETTER, linewidth=1.5, zorder=0)
+    axes.set_xlim(low, high)
+    axes.set_ylim(-1.15 * (len(values) - 1) - 0.2, 0.75)
+    heights = [-1.15 * row + 0.2 for row in range(len(values))]
+    axes.set_yticks(heights, [f"{name}\n{len(numbers)} ways" for name, numbers in values.items()])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    return svg(
+        figure, f"{len(every)} numbers for the same masks, from {every[0]:.3f} to {every[-1]:.3f}", salt="spread"
+    )
+
+
+def score_histogram(scores: Float[ndarray, " n"], *, label: str) -> Markup:
+    """How many images have which score; `scores` in [0, 1], finite, at least one."""
+    figure, axes = plot(width=4.0, height=2.2)
+    axes.hist(scores, bins=np.linspace(0, 1, 21).tolist(), color=ACCENT, linewidth=0)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(label)
+    axes.set_ylabel("images")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    return svg(figure, f"Histogram of {label} of {scores.size} images", salt="scores")
+
+
+def _piled(values: Float[ndarray, " n"], width: float) -> tuple[Float[ndarray, " n"], Float[ndarray, " n"]]:
+    """Places of sorted dots: each at its value, and one step above those of the same pile."""
+    heights = np.zeros(len(values))
+    start = 0
+    for i in range(1, len(values)):
+        if values[i] - values[start] > _CLOSEST * width:
+            start = i
+        heights[i] = i - start
+    return values, heights
