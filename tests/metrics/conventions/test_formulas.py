@@ -56,11 +56,20 @@ def test_keys_are_unique_and_every_row_says_what_it_is():
 def test_definitions_say_the_policy_of_the_choices():
     assert convention("smp.iou.macro").definition.startswith(
         "IoU, TP / (TP + FP + FN), of each class from the pixels of all images together, mean over the classes "
-        "(background included): a class in neither truth nor prediction of all images together counts 1."
+        "(background included): a class in neither truth nor prediction counts 1."
     )
     own = convention("maskwright.iou_per_image").definition
     assert (
         "With two classes: IoU" in own and "the foreground in neither truth nor prediction of an image counts 1" in own
+    )
+    fscore = convention("mmseg.mFscore").definition
+    assert (
+        "where it is only predicted, it is left out; where it is in the truth but never hit, it is left out." in fscore
+    )
+    assert convention("mmseg.aAcc").definition.startswith("pixel accuracy, right pixels / all pixels, with")
+    assert (
+        "where it has a score in no image, it makes the result nan"
+        in convention("nnunet.iou.foreground_mean").definition
     )
     assert "makes the result nan" in convention("voc.iou").definition
     assert describe(Choices(score="Dice", pool="image", order="pairs")) == (

@@ -186,7 +186,7 @@ def _images_first(choices: Choices, drawn: Drawn) -> tuple[Values, Known]:
 _SCORES = {
     "IoU": "IoU, TP / (TP + FP + FN)",
     "Dice": "Dice, 2 TP / (2 TP + FP + FN)",
-    "recall": "accuracy, TP / (TP + FN)",
+    "recall": "recall (class accuracy), TP / (TP + FN)",
     "agreement": "accuracy of a class against all others, (TP + TN) / pixels",
 }
 
@@ -216,6 +216,8 @@ def _over_what(choices: Choices, num_classes: int | None) -> str:
         return f"{score}, of the foreground of each image, mean over the images"
     included = "background included" if choices.classes == "all" else "background left out"
     if choices.average == "micro":
+        if choices.score == "recall" and choices.classes == "all":
+            score = "pixel accuracy, right pixels / all pixels"
         if choices.pool == "set":
             return f"{score}, with the pixels of all classes ({included}) and all images added before dividing"
         return f"{score}, with the pixels of all classes ({included}) of an image added, mean over the images"
@@ -231,22 +233,22 @@ def _over_what(choices: Choices, num_classes: int | None) -> str:
 
 
 def _policies(choices: Choices, num_classes: int | None) -> str:
-    where = "all images together" if choices.pool == "set" else "an image"
+    where = "" if choices.pool == "set" else " of an image"
     thing = "the foreground" if _one_class(choices, num_classes) else "a class"
     if choices.average == "micro" and not _one_class(choices, num_classes):
-        thing = "all classes"
+        thing = "all these classes"
     if choices.score == "agreement":
         parts = [f"without a scored pixel it counts {said(choices.absent)}"]
     else:
-        parts = [f"{thing} in neither truth nor prediction of {where} {_counts(choices.absent)}"]
+        parts = [f"{thing} in neither truth nor prediction{where} {_counts(choices.absent)}"]
         if choices.spurious != 0:
-            parts.append(f"only predicted, {_counts(choices.spurious)}")
+            parts.append(f"where it is only predicted, it {_counts(choices.spurious)}")
         if choices.missed != 0:
-            parts.append(f"in the truth, but never hit, {_counts(choices.missed)}")
+            parts.append(f"where it is in the truth but never hit, it {_counts(choices.missed)}")
     if choices.pool == "image" and choices.unscored == "left out" and choices.absent is not None:
         parts.append("images whose every pixel is ignored are left out")
-    if choices.pool == "image" and choices.order == "images first":
-        parts.append(f"with a score in no image {_counts(choices.never)}")
+    if choices.pool == "image" and choices.order == "images first" and choices.never is not None:
+        parts.append(f"where it has a score in no image, it {_counts(choices.never)}")
     if not isnan(choices.nothing):
         parts.append(f"where nothing has a score, the result is {choices.nothing:g}")
     return "; ".join(parts)

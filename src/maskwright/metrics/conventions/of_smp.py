@@ -35,8 +35,7 @@ REDUCTIONS: dict[str, Choices] = {
 """What each `reduction` does, with the default `zero_division=1.0`; "micro" divides without it."""
 
 _NOTES = {
-    "micro": "With IoU this is far below the usual mIoU's meaning: large classes decide it; Dice so pooled is the pixel "
-    "accuracy.",
+    "micro": "Large classes decide it; Dice so pooled is the pixel accuracy.",
     "macro": "Classes that do not occur at all count 1 and lift the mean.",
     "micro-imagewise": "Each image's pixels are pooled over its classes, background included; Dice so pooled is the "
     "image's pixel accuracy.",
