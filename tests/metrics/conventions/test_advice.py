@@ -111,6 +111,9 @@ def test_absent_spurious_and_rare_classes():
     assert found["absent-classes"].text.endswith("(class 2).")
     assert found["spurious-classes"].text.endswith("(class 3).")
     assert found["rare-classes"].text.endswith("(class 4).") and "fewer than 3 images" in found["rare-classes"].text
+    prediction[prediction == 1] = 0
+    missed = cautions((5, prediction, target))["missed-classes"]
+    assert missed.text.startswith("1 of 5 classes are in the truth but not a pixel") and "(class 1)." in missed.text
     many = cautions((40, *noisy(2, 25)[1:]))["absent-classes"].text
     assert many.endswith("class 9 and 30 more).")
 

@@ -64,7 +64,7 @@ class Caution:
 
     Attributes:
         key: "dice-is-accuracy", "dominant-class", "empty-masks", "few-images", "absent-classes", "spurious-classes",
-            "rare-classes" or "ignored-pixels".
+            "missed-classes", "rare-classes" or "ignored-pixels".
         text: what it is, with the figures.
         figures: the figures by name.
     """
@@ -218,7 +218,7 @@ def _few_images(result: EvaluationResult, quote: Recommendation) -> Iterator[Cau
 
 
 def _classes(result: EvaluationResult) -> Iterator[Caution]:
-    predicted, truth = result.counts[:, 1].sum(axis=0), result.counts[:, 2].sum(axis=0)
+    hit, predicted, truth = result.counts.sum(axis=0)
     images = (result.counts[:, 2] > 0).sum(axis=0)
     kinds = {
         "absent-classes": (
@@ -228,6 +228,10 @@ def _classes(result: EvaluationResult) -> Iterator[Caution]:
         "spurious-classes": (
             (truth == 0) & (predicted > 0),
             "are predicted but not in the truth: some tools count them 0, others leave them out",
+        ),
+        "missed-classes": (
+            (truth > 0) & (hit == 0),
+            "are in the truth but not a pixel of them is found: some tools leave such classes out instead of counting 0",
         ),
         "rare-classes": (
             (truth > 0) & (images < RARE) & (len(result.names) >= RARE),
