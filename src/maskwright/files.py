@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,6 +95,29 @@ def write_json(path: Path, obj: object) -> None:
     # Not ASCII only, so that people can read it; the `\udcXX` that write_text makes of a surrogate is JSON's own escape.
     text = json.dumps(obj, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
     write_text(path, text + "\n")
+
+
+def link_or_copy(source: Path, target: Path, *, copy: bool = False) -> None:
+    """Give a file a second name (a hard link) where the disk allows it, else a copy; a symbolic link is followed.
+
+    Args:
+        source: the file.
+        target: its new place, where nothing stands; missing parent folders are created.
+        copy: always copy.
+
+    Raises:
+        WriteError: no space, no permission, or something stands there.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _write_error(target.parent, error) from error
+    if not copy:
+        with suppress(OSError):  # another disk, or one without links: then a copy does it
+            os.link(os.path.realpath(source), target)
+            return
+    with source.open("rb") as content, atomic_write(target) as stream:
+        shutil.copyfileobj(content, stream)
 
 
 def append_text(path: Path, text: str) -> None:

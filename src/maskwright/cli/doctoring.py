@@ -63,8 +63,8 @@ def doctor_command() -> Callable[..., None]:
         checkup = check_data(data, options)
         show_findings(found_kinds(checkup))
         if out is not None:
-            kept = write_copy(checkup, out, workers=workers)
-            print(f"clean copy: {out}, {kept} samples; train on it with --data folder:{out}")
+            kept, left_out = write_copy(checkup, out, workers=workers)
+            print(f"clean copy: {out}, {kept} samples, {left_out} left out (fixes.csv says why); --data folder:{out}")
         for folder in [report] if report else [out / "doctor"] if out else []:
             print(f"report: {write_checkup(folder, checkup, data=data, commands=[command_line()])}")
         if checkup.has_errors and not fix:

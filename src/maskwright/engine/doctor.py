@@ -4,20 +4,22 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ..data.catalog import DATASETS, DataConfig, open_data
+from ..data.classes import read_class_names
 from ..data.doctor.examination import Examination
 from ..data.doctor.facts import Probe
-from ..data.doctor.inspection import Options, findings_of, inspect_folder, inspect_parts
+from ..data.doctor.inspection import Options, findings_of, inspect_annotations, inspect_folder, inspect_parts
 from ..data.doctor.kinds import Finding
-from ..data.doctor.repair import FIXES, Plan, make_folders, plan_copy, take_step, write_records
+from ..data.doctor.repair import Plan, plan_copy, take_step, twins_to_drop, write_classes, write_fixes
 from ..data.doctor.workers import spread
+from ..data.formats import FORMATS, AnnotationSet, recognise_format
 from ..errors import ConfigError, DataError, WriteError
 from ..files import write_json
-from ..progress import Bar, say
+from ..progress import Bar
 from ..report.doctor import DoctorReport, FoundKind, write_doctor_report
 from .doctor_pictures import pictures_of
 
@@ -34,13 +36,15 @@ class Checkup:
     Attributes:
         examination: the facts.
         findings: the gravest first.
-        plan: what a clean copy keeps, or None where nothing can be kept.
+        plan: what a clean copy of files keeps; None where nothing can be kept, or there are no mask files.
+        annotations: those of another tool, where the data set is such.
         verdict: in a sentence or two.
     """
 
     examination: Examination
     findings: tuple[Finding, ...]
     plan: Plan | None
+    annotations: AnnotationSet | None
     verdict: str
 
     @property
@@ -60,11 +64,16 @@ def check_data(data: str, options: Options) -> Checkup:
         DataError, ConfigError: it cannot be found or opened at all.
     """
     kind, colon, path = data.partition(":")
+    annotations = None
     if colon and kind in DATASETS and kind != "folder":
         examination = _by_reader(data, Path(path).expanduser(), options)
     else:
         root = Path(path if colon and kind == "folder" else data).expanduser()
-        examination = inspect_folder(root, options, _progress)
+        annotations = _annotations(root, options)
+        if annotations is None:
+            examination = inspect_folder(root, options, _progress)
+        else:
+            examination = inspect_annotations(root, annotations, options, _progress)
     findings = findings_of(examination)
     try:
         plan = plan_copy(examination) if examination.reading is not None else None
@@ -74,6 +83,7 @@ def check_data(data: str, options: Options) -> Checkup:
         examination=examination,
         findings=tuple(findings),
         plan=plan,
+        annotations=annotations,
         verdict=_verdict(examination, findings, plan),
     )
 
@@ -86,17 +96,13 @@ def write_checkup(folder: Path, checkup: Checkup, *, data: str, commands: Sequen
     return folder / PAGE
 
 
-def write_copy(checkup: Checkup, out: Path, *, workers: int) -> int:
-    """Write the clean copy into a new folder, whole or not at all; return how many samples it has.
+def write_copy(checkup: Checkup, out: Path, *, workers: int) -> tuple[int, int]:
+    """Write the clean copy into a new folder, whole or not at all; return how many samples it has, and were left out.
 
     Raises:
         DataError: nothing can be kept, or the data set is one that its own reader gives.
         WriteError: the folder is not empty, or cannot be written.
     """
-    if checkup.examination.reading is None:
-        raise DataError("--fix mends files, but this data set is read by a reader of its own; give its folder instead.")
-    if checkup.plan is None:
-        raise DataError("no sample can be kept or mended; the findings say why. Mend the files by hand.")
     root = checkup.examination.root
     if out.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"--out {out} lies inside the data set; choose a folder outside, so that it stays as it is")
@@ -104,9 +110,14 @@ def write_copy(checkup: Checkup, out: Path, *, workers: int) -> int:
     unfinished = out.parent / f".{out.name}.unfinished"
     try:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
-        make_folders(unfinished, checkup.plan)
-        failed = _take_steps(checkup.plan, unfinished, workers)
-        write_records(unfinished, checkup.plan, failed, root)
+        if checkup.annotations is not None:
+            kept, left_out = _copy_annotations(checkup.examination, checkup.annotations, unfinished)
+        elif checkup.examination.reading is None:
+            raise DataError(
+                "--fix mends files, but this data set has a reader of its own; give its folder without a name."
+            )
+        else:
+            kept, left_out = _copy_files(checkup, unfinished, workers)
         if out.is_dir():
             out.rmdir()
         os.replace(unfinished, out)
@@ -114,9 +125,39 @@ def write_copy(checkup: Checkup, out: Path, *, workers: int) -> int:
         raise WriteError(f"cannot write {out}: {error.strerror or error}; check the path and the disk") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    if failed:
-        say(f"{len(failed)} samples were left out while they were written; {out / FIXES} says why")
-    return len(checkup.plan.steps) - len(failed)
+    return kept, left_out
+
+
+def _copy_files(checkup: Checkup, folder: Path, workers: int) -> tuple[int, int]:
+    if checkup.plan is None:
+        raise DataError("no sample can be kept or mended; the findings say why. Mend the files by hand.")
+    steps, failed = checkup.plan.steps, {}
+    with Bar("write", total=len(steps), unit="samples") as bar:
+        for index, why in spread(partial(take_step, root=folder), steps, workers=workers):
+            if why:
+                failed[index] = why
+            bar.advance()
+    shown = checkup.examination.shown
+    left_out = [*checkup.plan.left_out, *((shown(steps[index].mask), why) for index, why in failed.items())]
+    mended = [(shown(s.mask), s.done) for index, s in enumerate(steps) if s.done and index not in failed]
+    write_classes(folder, checkup.plan.names)
+    write_fixes(folder, left_out, mended)
+    return len(steps) - len(failed), len(left_out)
+
+
+def _copy_annotations(examination: Examination, annotations: AnnotationSet, folder: Path) -> tuple[int, int]:
+    """Draw the annotations of another tool as label maps, but for those with errors."""
+    why = {examination.probes[index].item.title: words for index, words in twins_to_drop(examination).items()}
+    for probe in examination.probes:
+        for problem in probe.problems.values():
+            why[probe.item.title] = problem.words
+    kept = [item for item in annotations.items if (f"{item.part}/{item.name}" if item.part else item.name) not in why]
+    if not kept:
+        raise DataError("no sample can be kept; the findings say why. Mend the annotations by hand.")
+    with Bar("write", total=len(kept), unit="samples") as bar:
+        failed = FORMATS["folder"].write(replace(annotations, items=tuple(kept)), folder, done=bar.advance)
+    write_fixes(folder, [*why.items(), *((words, "") for words in failed)], [])
+    return len(kept) - len(failed), len(why) + len(failed)
 
 
 def require_empty(out: Path) -> None:
@@ -127,6 +168,15 @@ def require_empty(out: Path) -> None:
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise WriteError(f"{out} is there and not empty; choose another folder for --out, or delete that one")
+
+
+def _annotations(root: Path, options: Options) -> AnnotationSet | None:
+    """Read annotations of another tool, where the files are such; masks that are pictures are inspected as files."""
+    name = None if options.masks else recognise_format(root)
+    if name in (None, "folder"):
+        return None
+    names = read_class_names(options.classes) if options.classes is not None else None
+    return FORMATS[name].read(root, options.images, names)
 
 
 def _by_reader(data: str, root: Path, options: Options) -> Examination:
@@ -141,16 +191,6 @@ def _progress(results: Iterator[tuple[int, Probe]], total: int) -> Iterator[tupl
         for result in results:
             yield result
             bar.advance()
-
-
-def _take_steps(plan: Plan, root: Path, workers: int) -> list[tuple[str, str]]:
-    failed = []
-    with Bar("write", total=len(plan.steps), unit="samples") as bar:
-        for index, why in spread(partial(take_step, root=root), plan.steps, workers=workers):
-            if why:
-                failed.append((str(plan.steps[index].mask), why))
-            bar.advance()
-    return failed
 
 
 def _verdict(examination: Examination, findings: Sequence[Finding], plan: Plan | None) -> str:

@@ -48,7 +48,7 @@ def _picture(examination: Examination, index: int) -> FoundPicture | None:
             borders = _with_borders(image, samples)
     except (ImageError, OSError):
         mask = None
-    if image is None and mask is None:
+    if image is None or mask is None:  # one without the other shows nothing of what is wrong
         return None
     return FoundPicture(name=item.title, image=image, mask=mask, borders=borders)
 

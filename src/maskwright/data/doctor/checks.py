@@ -35,7 +35,7 @@ _SHOWN = 3
 def check_all(examination: Examination) -> list[Finding]:
     """Return the findings of this module, one for each kind."""
     groups: dict[str, list[tuple[Concern, str]]] = defaultdict(list)
-    for check in (_files, _pairs, _encodings, _twins, _shared_masks, _moved):
+    for check in (_annotations, _files, _pairs, _encodings, _twins, _shared_masks, _moved):
         for code, concern, title in check(examination):
             groups[code].append((concern, title))
     whole = _habit(examination)
@@ -63,6 +63,13 @@ def _files(examination: Examination) -> Found:
         if probe.item.renamed:
             detail = f"its mask is {examination.mask_name(index)}"
             yield "name-differs", Concern(name=examination.image_name(index), detail=detail), probe.item.title
+
+
+def _annotations(examination: Examination) -> Found:
+    for words in examination.broken:
+        yield "damaged-file", Concern(name=words), ""
+    for words in examination.notes:
+        yield "odd-annotation", Concern(name=words), ""
 
 
 def _named_right(path: Path, format: str) -> bool:

@@ -24,6 +24,8 @@ class Examination:
         diagnoses: of every mask that was read, by the index of its sample.
         twins: pictures that stand there twice.
         licences: files that may tell the licence.
+        notes: what was odd in annotations of another tool, each with its file.
+        broken: annotations that could not be read at all.
     """
 
     root: Path
@@ -33,6 +35,8 @@ class Examination:
     diagnoses: Mapping[int, Diagnosis]
     twins: tuple[Twins, ...] = ()
     licences: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     def shown(self, path: Path) -> str:
         """Return a path as reports name it."""

@@ -1,12 +1,15 @@
 """From a data set to its examination: every file is read once, by several processes, and the set judged as a whole."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ConfigError, DataError, MaskwrightError
-from ...types import Dataset
+from ...types import Dataset, Sample
 from ..classes import ClassTable, load_classes, read_class_table
+from ..folder import read_sample
+from ..formats import AnnotationSet
 from .checks import check_all
 from .diagnosis import Diagnosis, diagnose
 from .encoding import Known, read_set
@@ -49,10 +52,50 @@ Progress = Callable[[Iterator[tuple[int, Probe]], int], Iterator[tuple[int, Prob
 """Passes results on, and shows how far they are of so many."""
 
 
+class MissingPicture(DataError):
+    """An annotation whose picture was not found."""
+
+
+class AnnotatedPart:
+    """One part of a set of annotations of any tool; satisfies `Dataset`.
+
+    Args:
+        annotations: all of the set.
+        part: which of it.
+    """
+
+    def __init__(self, annotations: AnnotationSet, part: str) -> None:
+        self.items = tuple(item for item in annotations.items if item.part == part)
+        self.classes = annotations.classes
+        self.names = tuple(item.name for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read the picture and draw the labels.
+
+        Raises:
+            MissingPicture: there is none.
+            ImageError, DataError: it cannot be read, or differs in size.
+        """
+        item = self.items[index]
+        if item.image is not None:
+            return read_sample(item.name, item.image, item.labels(), mask=f"of {item.name}")
+        if item.embedded is None:
+            raise MissingPicture(
+                f"{item.name}: its picture was not found; expected it beside the annotations, or --images"
+            )
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(item.embedded())
+            file.flush()
+            return read_sample(item.name, Path(file.name), item.labels(), mask=f"of {item.name}")
+
+
 class ReaderProbe:
     """Reads the samples of a data set by its own reader; can be pickled where the data set can."""
 
-    def __init__(self, parts: dict[str, Dataset]) -> None:
+    def __init__(self, parts: Mapping[str, Dataset]) -> None:
         self.parts = parts
 
     def __call__(self, item: Item) -> Probe:
@@ -60,7 +103,8 @@ class ReaderProbe:
         try:
             sample = self.parts[item.part][item.index]
         except MaskwrightError as error:
-            code = "size-differs" if "expected the same" in str(error) else "damaged-file"
+            code = "missing-image" if isinstance(error, MissingPicture) else "damaged-file"
+            code = "size-differs" if "expected the same" in str(error) else code
             return Probe(item=item, problems={Path(item.name): Problem(code=code, words=str(error))})
         labels = None if sample.target is None else sample.target.numpy()
         return probe_arrays(item, sample.image.permute(1, 2, 0).numpy(), labels)
@@ -88,7 +132,7 @@ def inspect_folder(root: Path, options: Options, progress: Progress) -> Examinat
     )
 
 
-def inspect_parts(root: Path, parts: dict[str, Dataset], options: Options, progress: Progress) -> Examination:
+def inspect_parts(root: Path, parts: Mapping[str, Dataset], options: Options, progress: Progress) -> Examination:
     """Inspect a data set that has a reader of its own, through it: its labels are labels."""
     items = [
         Item(name=name, part=part, index=index) for part, data in parts.items() for index, name in enumerate(data.names)
@@ -105,6 +149,13 @@ def inspect_parts(root: Path, parts: dict[str, Dataset], options: Options, progr
         diagnoses={index: fine for index, one in enumerate(probes) if one.mask is not None},
         twins=tuple(find_twins([one.image for one in probes])),
     )
+
+
+def inspect_annotations(root: Path, annotations: AnnotationSet, options: Options, progress: Progress) -> Examination:
+    """Inspect a set of annotations of any tool."""
+    parts = {part: AnnotatedPart(annotations, part) for part in sorted({item.part for item in annotations.items})}
+    examination = inspect_parts(root, parts, options, progress)
+    return replace(examination, notes=tuple(annotations.notes), broken=annotations.broken)
 
 
 def findings_of(examination: Examination) -> list[Finding]:

@@ -181,6 +181,7 @@ KINDS: dict[str, Kind] = {
         "Unicode form NFC in the copy.",
     ),
     "not-in-a-part": _warning("in no part", "No list names the sample, or two do, so nobody uses it.", _LEFT_OUT),
+    "odd-annotation": _warning("odd annotation", "The reader of the annotations left something out or took it as it could."),
     # Notes.
     "class-balance": _note("class balance", "Pixels and images of each class."),
     "sizes": _note("sizes", "Width and height of the images, pixels."),

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from ...errors import DataError, MaskwrightError
-from ...files import write_text
+from ...files import link_or_copy, write_text
 from ..io import read_image, write_mask, write_picture
 from .checks import SUFFIXES
 from .diagnosis import habit_code
@@ -68,7 +66,7 @@ class Plan:
 
 def plan_copy(examination: Examination) -> Plan:
     """Decide what becomes of every sample."""
-    dropped = _twins_to_drop(examination)
+    dropped = twins_to_drop(examination)
     parts = sorted({probe.item.part for probe in examination.probes} - {""}, key=_PARTS.index)
     names_taken: Counter[str] = Counter()
     steps, left_out = [], []
@@ -94,9 +92,9 @@ def take_step(step: Step, *, root: Path) -> str:
         if step.drawn:
             write_picture(root / step.to_image, read_image(step.image))
         else:
-            _link(step.image, root / step.to_image)
+            link_or_copy(step.image, root / step.to_image)
         if step.recipe is None:
-            _link(step.mask, root / step.to_mask)
+            link_or_copy(step.mask, root / step.to_mask)
         else:
             labels = apply_recipe(read_samples(step.mask, step.mask.read_bytes()), step.recipe)
             write_mask(root / step.to_mask, turned(labels, step.turn))
@@ -108,28 +106,22 @@ def take_step(step: Step, *, root: Path) -> str:
     return ""
 
 
-def write_records(root: Path, plan: Plan, failed: Sequence[tuple[str, str]], source: Path) -> None:
-    """Write `classes.yaml` and the list of what was done."""
-    write_text(root / "classes.yaml", yaml.safe_dump({"names": list(plan.names)}, allow_unicode=True, sort_keys=False))
+def write_classes(root: Path, names: Sequence[str]) -> None:
+    """Write the names of the classes into the copy."""
+    write_text(root / "classes.yaml", yaml.safe_dump({"names": list(names)}, allow_unicode=True, sort_keys=False))
+
+
+def write_fixes(root: Path, left_out: Sequence[tuple[str, str]], mended: Sequence[tuple[str, str]]) -> None:
+    """Write what was done into the copy: files that are not in it and why, and files that were mended and how."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["file", "done", "what"])
-    for name, why in [*plan.left_out, *failed]:
-        table.writerow([name, "left out", why])
-    for step in plan.steps:
-        if step.done and (root / step.to_mask).exists():
-            shown = step.mask.relative_to(source) if step.mask.is_relative_to(source) else step.mask
-            table.writerow([str(shown), "mended", step.done])
+    table.writerows([name, "left out", why] for name, why in left_out)
+    table.writerows([name, "mended", how] for name, how in mended)
     write_text(root / FIXES, stream.getvalue())
 
 
-def make_folders(root: Path, plan: Plan) -> None:
-    """Make the folders of the copy."""
-    for folder in {path.parent for step in plan.steps for path in (step.to_image, step.to_mask)}:
-        (root / folder).mkdir(parents=True, exist_ok=True)
-
-
-def _twins_to_drop(examination: Examination) -> dict[int, str]:
+def twins_to_drop(examination: Examination) -> dict[int, str]:
     """Return the samples that stand in a later-scored part too, and why they are left out."""
     dropped = {}
     for twins in examination.twins:
@@ -194,11 +186,3 @@ def _words(code: str, detail: str) -> str:
 
 def _habit_words(examination: Examination) -> str:
     return habit_code(examination.reading) if examination.reading is not None else ""
-
-
-def _link(source: Path, target: Path) -> None:
-    """Link a file where the file system can, else copy it; a symbolic link is followed."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copyfile(source, target)

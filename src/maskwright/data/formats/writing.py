@@ -1,16 +1,13 @@
 """Writing a set of annotations as another format: pictures linked or copied, label maps outlined, tables at the end."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ...errors import DataError, MaskwrightError, WriteError
-from ...files import atomic_write, write_text
+from ...errors import DataError, MaskwrightError
+from ...files import atomic_write, link_or_copy, write_text
 from ..classes import ClassNames
 from ..decode import read_size, suffix_of
 from ..io import read_image, write_picture
@@ -117,7 +114,7 @@ def _place_image(item: Annotated, out: Path, folder: Path, *, copy: bool) -> Pat
         return place
     place = folder / f"{item.name}{suffix}"
     if not (out / place).exists():
-        _link_or_copy(item.image, out / place, copy=copy)
+        link_or_copy(item.image, out / place, copy=copy)
     return place
 
 
@@ -132,19 +129,6 @@ def _write_embedded(item: Annotated, out: Path, folder: Path) -> Path | None:
     with atomic_write(out / place) as stream:
         stream.write(content)
     return place
-
-
-def _link_or_copy(source: Path, target: Path, *, copy: bool) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot write {target.parent}: {error.strerror}; choose another folder for --out") from error
-    if not copy:
-        with suppress(OSError):  # another disk, or one without links: then a copy does it
-            os.link(os.path.realpath(source), target)
-            return
-    with source.open("rb") as content, atomic_write(target) as stream:
-        shutil.copyfileobj(content, stream)
 
 
 def named_regions(labels: Labels, target: Target) -> list[tuple[str, Region]]:
