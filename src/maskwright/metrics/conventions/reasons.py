@@ -269,7 +269,10 @@ def _average(base: Choices, other: Choices, drawn: Drawn) -> str:
 
 
 def _score(base: Choices, other: Choices, drawn: Drawn) -> str:
-    names = {"recall": "recall", "agreement": "the accuracy of a class against all others"}
+    names = {
+        "recall": "the share of true pixels that are found",
+        "agreement": "the accuracy of each class against all others, true negatives included",
+    }
     return f"it is {names.get(other.score, other.score)} instead of {names.get(base.score, base.score)}"
 
 
