@@ -4,14 +4,17 @@ They share no code with the package and take the formulas word by word, so that 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from maskwright.types import Segments
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 # Outer, middle, inner ring of a 7×7 neighbourhood, index 7·row + column; the centre is 24.
 RINGS_7X7 = (
@@ -203,3 +206,75 @@ def panoptic_by_sets(pairs: list[tuple[Segments, Segments]], label: int) -> tupl
     if segments_ == 0:
         return (np.nan,) * 3
     return sum(ious) / segments_, float(np.mean(ious)) if ious else 0.0, len(ious) / segments_
+
+
+def boundary_values_of_masks(
+    prediction: NDArray[Any], target: NDArray[Any], label: int, *, ignored: int = 255, share: float, border_share: float
+) -> dict[str, float]:
+    """The boundary scores of one class against the rest on boolean masks (H, W), each dilation by the rows of its shape.
+
+    `share` of the diagonal is the width of every band; nan where there is nothing to measure.
+    """
+    left_out = target == ignored
+    true, predicted = ~left_out & (target == label), ~left_out & (prediction == label)
+    rest, scored = ~left_out & ~true, ~left_out
+    diagonal = math.hypot(*target.shape)
+    reach = _disk(min(border_share, 1.0) * diagonal)
+    border = left_out & dilated_mask(true, reach) & dilated_mask(rest, reach)
+    radius = max(1.0, share * diagonal)
+    steps, tolerance = max(1, round(share * diagonal)), math.ceil(share * diagonal)
+
+    def inner(mask: Mask, other: Mask) -> Mask:
+        near = ndimage.maximum_filter(other.view(np.uint8), size=2 * steps + 1, mode="constant", cval=1)
+        return mask & near.view(np.bool_)
+
+    def band(half_widths: Sequence[int]) -> Mask:
+        return scored & dilated_mask(true | border, half_widths) & dilated_mask(rest | border, half_widths)
+
+    radii = [1 + int((sum(target.shape) / 300 - 1) / 5 * i) for i in range(5)]
+    ellipses = [[round(math.sqrt(r * r - dy * dy)) for dy in range(r + 1)] for r in radii]
+    accuracies = [_share_of(predicted == true, band(ellipse)) for ellipse in ellipses]
+    points, wanted = _touched(predicted) & _touched(scored & ~predicted), _touched(true) & _touched(rest)
+    precision = _share_of(dilated_mask(wanted | _touched(border), _disk(tolerance)), points)
+    recall = _share_of(dilated_mask(points, _disk(tolerance)), wanted)
+    found = 2 * precision * recall / (precision + recall) if points.any() and precision + recall else 0.0
+    near = band(_disk(radius))
+    inside, wanted_inside = inner(predicted, scored & ~predicted | border), inner(true, rest | border)
+    return {
+        "boundary_iou": _share_of(inside & wanted_inside, inside | wanted_inside),
+        "mean_boundary_accuracy": float(np.nanmean(accuracies)) if not np.isnan(accuracies).all() else math.nan,
+        "trimap_iou": _share_of(predicted & true & near, (predicted | true) & near),
+        "boundary_f": found if wanted.any() else math.nan,
+    }
+
+
+def dilated_mask(mask: Mask, half_widths: Sequence[int]) -> Mask:
+    """Dilation by a shape given by the half-widths of its rows, from the middle outwards, by distances along the rows."""
+    far = np.int32(1 << 29)
+    columns = np.arange(mask.shape[1], dtype=np.int32)
+    before = np.maximum.accumulate(np.where(mask, columns, -far), axis=1)
+    behind = np.minimum.accumulate(np.where(mask, columns, far)[:, ::-1], axis=1)[:, ::-1]
+    distance = np.minimum(columns - before, behind - columns)
+    dilated: Mask = distance <= half_widths[0]
+    for rows, half_width in enumerate(half_widths[1 : len(mask)], start=1):
+        dilated[rows:] |= (distance <= half_width)[:-rows]
+        dilated[:-rows] |= (distance <= half_width)[rows:]
+    return dilated
+
+
+def _disk(radius: float) -> list[int]:
+    square = int(radius * radius * (1 + 1e-12))
+    return [math.isqrt(square - dy * dy) for dy in range(math.isqrt(square) + 1)]
+
+
+def _touched(mask: Mask) -> Mask:
+    """Whether the lower right corner of each pixel touches the mask."""
+    rows = mask.copy()
+    rows[:-1] |= mask[1:]
+    corners = rows.copy()
+    corners[:, :-1] |= rows[:, 1:]
+    return corners
+
+
+def _share_of(part: Mask, whole: Mask) -> float:
+    return (part & whole).sum() / whole.sum() if whole.any() else math.nan

@@ -26,6 +26,7 @@ from maskwright.metrics.boundary import (
     mean_boundary_accuracy,
     trimap_iou,
 )
+from reference import boundary_values_of_masks
 
 IGNORED = 255
 ALL = (boundary_iou, mean_boundary_accuracy, partial(trimap_iou, radius=2.0), boundary_f)
@@ -179,6 +180,37 @@ def blobs(shape, seed=0, smooth=4):
     truth = ndimage.gaussian_filter(rng.standard_normal(shape), smooth)
     noise = ndimage.gaussian_filter(rng.standard_normal(shape), smooth)
     return truth + 0.4 * noise > 0, truth > 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize(
+    ("shape", "share", "border_share"),
+    [((61, 130), 0.02, 0.05), ((130, 64), 0.11, 0.05), ((200, 63), 0.04, inf), ((70, 300), 0.3, 0.0)],
+)
+def test_scores_equal_those_of_boolean_masks(shape, share, border_share, num_classes, dtype):
+    """Larger images than loops over pixels can do: several words to a row, bands longer than a word."""
+    generator = np.random.default_rng(0)
+    smooth = ndimage.gaussian_filter(generator.standard_normal((3, *shape)), (0, 5, 5))
+    truth, noise, hidden = smooth / smooth.std()
+    bounds = np.linspace(-1, 1, num_classes + 1)[1:-1]
+    target = np.digitize(truth, bounds).astype(dtype)
+    prediction = np.digitize(truth + 0.3 * noise, bounds).astype(dtype)
+    target[hidden > 1] = IGNORED
+    labels = [1] if num_classes == 2 else range(num_classes)
+    expected = [
+        boundary_values_of_masks(prediction, target, label, share=share, border_share=border_share) for label in labels
+    ]
+    options = {"num_classes": num_classes, "border_share": border_share}
+    found = {
+        "boundary_iou": boundary_iou(prediction, target, share=share, **options),
+        "mean_boundary_accuracy": mean_boundary_accuracy(prediction, target, **options),
+        "trimap_iou": trimap_iou(prediction, target, diagonal_share(shape, share), **options),
+        "boundary_f": boundary_f(prediction, target, share=share, **options),
+    }
+    for name, value in found.items():
+        assert 0 < value <= 1
+        assert value == pytest.approx(np.nanmean([values[name] for values in expected]), rel=1e-12)
 
 
 def test_boundary_iou_is_the_published_form():

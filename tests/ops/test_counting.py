@@ -118,6 +118,16 @@ def test_wrong_labels_and_ignored_ones_are_told_apart_at_the_ends_of_the_types(d
         assert np.array_equal(counts, oracle(*maps, 3, ignored))
 
 
+def test_classes_past_what_a_type_holds_have_no_pixel():
+    """-106 is 150 in the bits of int8."""
+    maps = np.array([[[-106, 0, 127]]], np.int8)
+    assert joint_counts(maps, maps, 200, None)[1] == joint_counts(maps[:, :, 1:], maps[:, :, :2], 200, None)[1] == 0
+    assert joint_counts(maps[:, :, 1:], maps[:, :, 1:], 200, None)[0][0, 127, 127] == 1
+    mask = np.array([[[True, False, True]]])
+    labels = np.array([[[299, 256, 300]]])
+    assert np.argwhere(joint_counts(mask, labels, 301, 300)[0][0]).tolist() == [[256, 0], [299, 1]]
+
+
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("shape", [(1, 30, 31), (2, 30, 31), (7, 30, 31), (100, 1, 2)])
 def test_any_number_of_threads_counts_alike(shape):

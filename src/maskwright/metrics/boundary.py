@@ -13,24 +13,22 @@ truth has an edge. What happens elsewhere is the same for all of them:
 - A truth without an edge, empty or full, scores `empty` if the prediction equals it, else 0. A truth with both sides
   whose edge the ignored pixels hide scores nan, and so does one that is ignored altogether.
 
-`DEFINITIONS` says the same of each score in words.
+`DEFINITIONS` says the same of each score in words. Masks are planes of `ops.bits`, one bit per pixel.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, hypot, isqrt, nan, sqrt
+from math import ceil, hypot, isnan, isqrt, nan, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from maskwright.errors import ConfigError
 from maskwright.metrics import confusion, scores
 from maskwright.metrics.confusion import LabelMap
+from maskwright.ops import bits
+from maskwright.ops.bits import Plane
 from maskwright.types import IGNORE_INDEX
-
-Mask = NDArray[np.bool_]
 
 BOUNDARY_IOU_SHARE = TRIMAP_SHARE = 0.02
 """Width of a band as a share of the diagonal: 12.5 px at 500×375."""
@@ -235,17 +233,25 @@ def diagonal_share(shape: Sequence[int], share: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One class against the rest, each mask (H, W). `predicted`, `true` and `rest` hold no ignored pixel, `border` only
-    such; `true` and `rest` together are the scored pixels."""
+    """One class against the rest in an image of shape (H, W). `predicted`, `true` and `rest` hold no ignored pixel, `border`
+    only such; `true` and `rest` together are the scored pixels."""
 
-    predicted: Mask
-    true: Mask
-    rest: Mask
-    border: Mask
+    predicted: Plane
+    true: Plane
+    rest: Plane
+    border: Plane
+    shape: Sequence[int]
 
     @property
-    def predicted_rest(self) -> Mask:
-        return (self.true | self.rest) & ~self.predicted
+    def scored(self) -> Plane:
+        return self.true | self.rest
+
+    @property
+    def predicted_rest(self) -> Plane:
+        return self.scored & ~self.predicted
+
+    def dilated(self, plane: Plane, half_widths: Sequence[int]) -> Plane:
+        return bits.dilated(plane, half_widths, self.shape[1])
 
 
 Measure = Callable[[_Pair], float]
@@ -258,51 +264,49 @@ def _pairs(
     """One pair for each class to be scored; none where every pixel is ignored."""
     if not border_share >= 0:
         raise ConfigError(f"border_share must be at least 0; got {border_share}")
-    in_truth = confusion.count(prediction, target, num_classes, ignore_index=ignore_index).sum(axis=1)
-    classes = np.flatnonzero(in_truth) if num_classes > 2 else [1] if in_truth.any() else []
     predicted, truth = confusion.as_labels(prediction, "prediction"), confusion.as_labels(target, "target")
-    ignored = truth == ignore_index
-    reach = min(border_share, 1.0) * hypot(*truth.shape)
-    pairs = []
-    for label in classes:
-        true = ~ignored & (truth == label)
-        rest = ~ignored & ~true
-        pairs.append(_Pair(~ignored & (predicted == label), true, rest, _border(true, rest, ignored, reach)))
-    return pairs
+    count = partial(confusion.count, predicted, truth, num_classes, ignore_index=ignore_index)
+    if num_classes == 2 and predicted.shape == truth.shape and truth.size:
+        planes = bits.class_planes(predicted, truth, 1, num_classes, ignore_index)
+        if not planes.fit:
+            count()  # which says what is wrong
+        return [_pair(planes, truth.shape, border_share)] if planes.any_scored else []
+    return [
+        _pair(bits.class_planes(predicted, truth, int(label), num_classes, ignore_index), truth.shape, border_share)
+        for label in np.flatnonzero(count().sum(axis=1))
+    ]
 
 
-def _border(true: Mask, rest: Mask, ignored: Mask, reach: float) -> Mask:
-    if not ignored.any():
-        return ignored
-    return ignored & _dilated(true, _disk(reach)) & _dilated(rest, _disk(reach))
+def _pair(planes: bits.ClassPlanes, shape: Sequence[int], border_share: float) -> _Pair:
+    border = planes.ignored
+    if planes.any_ignored:
+        reach = _disk(min(border_share, 1.0) * hypot(*shape))
+        border = border & bits.dilated(planes.true, reach, shape[1]) & bits.dilated(planes.rest, reach, shape[1])
+    return _Pair(planes.predicted, planes.true, planes.rest, border, shape)
 
 
 def _score(pairs: Sequence[_Pair], measure: Measure, empty: float) -> float:
-    return float(scores.mean(np.array([_with_policy(measure(pair), pair, empty) for pair in pairs], dtype=np.float64)))
+    values = [_with_policy(measure(pair), pair, empty) for pair in pairs]
+    return values[0] if len(values) == 1 else float(scores.mean(np.array(values, dtype=np.float64)))
 
 
 def _with_policy(value: float, pair: _Pair, empty: float) -> float:
     """`value`, or what a truth without an edge scores in place of nan."""
-    if not np.isnan(value) or (pair.true.any() and pair.rest.any()):
+    if not isnan(value) or (pair.true.any() and pair.rest.any()):
         return value
     return empty if np.array_equal(pair.predicted, pair.true) else 0.0
 
 
 def _boundary_iou(pair: _Pair, steps: int) -> float:
-    predicted = _inner_band(pair.predicted, pair.predicted_rest | pair.border, steps)
-    return _iou(predicted, _inner_band(pair.true, pair.rest | pair.border, steps))
-
-
-def _inner_band(mask: Mask, other: Mask, steps: int) -> Mask:
-    """The pixels of `mask` with `other`, or the outside of the image, within `steps` moves of a chess king."""
-    near = ndimage.maximum_filter(other.view(np.uint8), size=2 * steps + 1, mode="constant", cval=1)
-    return mask & near.view(np.bool_)
+    scored = pair.scored
+    bands = [bits.inner_band(mask, scored, pair.border, steps, pair.shape[1]) for mask in (pair.predicted, pair.true)]
+    return _iou(*bands)
 
 
 def _mean_boundary_accuracy(pair: _Pair) -> float:
     # In the order of operations of the published code: another order can round down to another radius.
-    radii = [1 + int((sum(pair.true.shape) / 300 - 1) / MBA_RADII * i) for i in range(MBA_RADII)]
-    right = pair.predicted == pair.true
+    radii = [1 + int((sum(pair.shape) / 300 - 1) / MBA_RADII * i) for i in range(MBA_RADII)]
+    right = ~(pair.predicted ^ pair.true)
     accuracy = {radius: _portion(right, _band(pair, _ellipse(radius))) for radius in set(radii)}
     return float(scores.mean(np.array([accuracy[radius] for radius in radii])))
 
@@ -312,41 +316,33 @@ def _trimap_iou(pair: _Pair, radius: float) -> float:
     return _iou(pair.predicted & band, pair.true & band)
 
 
-def _band(pair: _Pair, half_widths: Sequence[int]) -> Mask:
+def _band(pair: _Pair, half_widths: Sequence[int]) -> Plane:
     """The scored pixels that have the other side, or the border, within the shape of `half_widths`."""
-    scored = pair.true | pair.rest
-    return scored & _dilated(pair.true | pair.border, half_widths) & _dilated(pair.rest | pair.border, half_widths)
+    near_true = pair.dilated(pair.true | pair.border, half_widths)
+    return pair.scored & near_true & pair.dilated(pair.rest | pair.border, half_widths)
 
 
 def _boundary_f(pair: _Pair, tolerance: int) -> float:
-    predicted = _at_corners(pair.predicted) & _at_corners(pair.predicted_rest)
-    true = _at_corners(pair.true) & _at_corners(pair.rest)
+    predicted = bits.at_corners(pair.predicted) & bits.at_corners(pair.predicted_rest)
+    true = bits.at_corners(pair.true) & bits.at_corners(pair.rest)
     if not true.any():
         return nan
     if not predicted.any():
         return 0.0
-    precision = _portion(_dilated(true | _at_corners(pair.border), _disk(tolerance)), predicted)
-    recall = _portion(_dilated(predicted, _disk(tolerance)), true)
+    precision = _portion(pair.dilated(true | bits.at_corners(pair.border), _disk(tolerance)), predicted)
+    recall = _portion(pair.dilated(predicted, _disk(tolerance)), true)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _at_corners(mask: Mask) -> Mask:
-    """Whether the lower right corner of each pixel touches `mask`; at the frame fewer than four pixels meet there."""
-    rows = mask.copy()
-    rows[:-1] |= mask[1:]
-    corners = rows.copy()
-    corners[:, :-1] |= rows[:, 1:]
-    return corners
+def _iou(one: Plane, other: Plane) -> float:
+    both, first, second = bits.pixels(one, other)
+    return both / (first + second - both) if first + second else nan
 
 
-def _iou(one: Mask, other: Mask) -> float:
-    return _portion(one & other, one | other)
-
-
-def _portion(part: Mask, whole: Mask) -> float:
+def _portion(part: Plane, whole: Plane) -> float:
     """Share of the pixels of `whole` that `part` holds too; nan if there are none."""
-    pixels = np.count_nonzero(whole)
-    return np.count_nonzero(part & whole) / pixels if pixels else nan
+    both, _, pixels = bits.pixels(part, whole)
+    return both / pixels if pixels else nan
 
 
 def _share_of_diagonal(shape: Sequence[int], share: float) -> float:
@@ -373,18 +369,3 @@ def _disk(radius: float) -> list[int]:
 def _ellipse(radius: int) -> list[int]:
     """Half-widths as in `_disk`, of the shape that OpenCV's `getStructuringElement(MORPH_ELLIPSE)` gives."""
     return [round(sqrt(radius * radius - dy * dy)) for dy in range(radius + 1)]
-
-
-def _dilated(mask: Mask, half_widths: Sequence[int]) -> Mask:
-    """Dilation by a shape given by its rows, in time proportional to its height rather than to its area."""
-    far = np.int32(1 << 29)
-    columns = np.arange(mask.shape[1], dtype=np.int32)
-    before = np.maximum.accumulate(np.where(mask, columns, -far), axis=1)
-    behind = np.minimum.accumulate(np.where(mask, columns, far)[:, ::-1], axis=1)[:, ::-1]
-    distance = np.minimum(columns - before, behind - columns)
-    dilated = distance <= half_widths[0]
-    for rows, half_width in enumerate(half_widths[1 : len(mask)], start=1):
-        near = distance <= half_width
-        dilated[rows:] |= near[:-rows]
-        dilated[:-rows] |= near[rows:]
-    return dilated

@@ -8,8 +8,6 @@ as they are, in their own integer types. Counts are int64 and the same for any n
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Int64, Integer
@@ -17,10 +15,10 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .labels import Labels, flat_labels, ignored_label
 from .rows import indices, load, store
 from .threads import in_threads
 
-Labels = NDArray[Any]
 Counted = tuple[Int64[np.ndarray, "n c c"], int]
 
 BLOCK = 4096
@@ -89,10 +87,9 @@ def joint_counts_on_device(
 def _contiguous_counts(predictions: Labels, targets: Labels, num_classes: int, ignored: int | None) -> Counted:
     images = len(targets)
     pixels = targets[0].size if images else 0
-    predicted, truth = _flat(predictions), _flat(targets)
-    last_predicted, last_true = (_last(labels, num_classes) for labels in (predicted, truth))
-    held = ignored is not None and _holds(targets.dtype, ignored)
-    label = truth.dtype.type(ignored % (1 << 8 * truth.itemsize) if ignored is not None and held else 0)
+    predicted, truth = (flat_labels(labels, num_classes) for labels in (predictions, targets))
+    last_predicted, last_true = (labels.dtype.type(num_classes - 1) for labels in (predicted, truth))
+    label, held = ignored_label(targets, truth, ignored)
 
     def counted(first: int, count: int, begin: int, end: int) -> tuple[NDArray[np.int64], int]:
         """The counts of pixels `begin` … `end` − 1 of `count` images from the first on."""
@@ -113,30 +110,6 @@ def _contiguous_counts(predictions: Labels, targets: Labels, num_classes: int, i
         counts = sum((part for part, _ in parts[1:]), parts[0][0])
     wrong = min(first for _, first in parts)
     return counts.reshape(images, num_classes, num_classes), wrong if wrong < images else -1
-
-
-def _flat(labels: Labels) -> Labels:
-    """The labels as unsigned numbers of the same width, of which those that were negative are the largest.
-
-    Not writable, as the labels of many readers are not: the kernel is compiled for one kind of array.
-    """
-    if not labels.dtype.isnative:
-        labels = labels.astype(labels.dtype.newbyteorder("="))
-    flat = labels.reshape(-1).view(f"u{labels.itemsize}")
-    flat.flags.writeable = False
-    return flat
-
-
-def _last(labels: Labels, num_classes: int) -> Any:
-    """The last class, or the last label that the type holds, if that comes before it; of the labels' type."""
-    return labels.dtype.type(min(num_classes, 1 << 8 * labels.itemsize) - 1)
-
-
-def _holds(dtype: np.dtype[Any], label: int) -> bool:
-    if dtype.kind == "b":
-        return label in (0, 1)
-    limits = np.iinfo(dtype)
-    return int(limits.min) <= label <= int(limits.max)
 
 
 @njit(cache=True, nogil=True)
