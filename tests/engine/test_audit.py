@@ -289,6 +289,7 @@ def test_wrong_paths_and_settings_are_named_errors(two: Path, capsys: pytest.Cap
         (["--predictions", str(two / "empty"), "--targets", truth], "holds no mask"),
         (["--predictions", masks], "expected --targets"),
         (["--predictions", masks, "--targets", truth, "--data", "digits"], "and not both"),
+        (["--predictions", masks, "--targets", truth, "--train", masks], "--images"),
         (["--predictions", masks, "--targets", truth, "--classes", str(two / "no.csv")], "does not exist"),
         (["--predictions", masks, "--targets", truth, "--images", str(two / "empty")], "holds no image"),
         (["--predictions", masks, masks, "--targets", truth], "different folders"),

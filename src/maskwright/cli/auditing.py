@@ -15,6 +15,7 @@ def audit(
     data: str = "",
     classes: Path | None = None,
     images: Path | None = None,
+    train: Path | None = None,
     kind: KindChoice = "auto",
     target_kind: KindChoice = "auto",
     resize: Literal["refuse", "nearest"] = "refuse",
@@ -36,6 +37,7 @@ def audit(
         classes: table of classes: classes.yaml, CSV with name,r,g,b, labelmap.txt, JSON; needed for masks in colours. Taken
             from the targets' folder, or its parent, where a classes.yaml is there.
         images: folder of the images, for display, and to find out whether all was scored at a network's size.
+        train: folder of the training images; finds those that are among the images of the test, too.
         kind: what the values of predictions mean; auto tells by the values, and says what it took them for.
         target_kind: what those of the true masks mean.
         resize: predictions of another size than the truth are refused, or enlarged by the nearest pixel, which the page
@@ -54,6 +56,7 @@ def audit(
         data=data,
         classes=classes,
         images=images,
+        train=train,
         kind=kind,
         target_kind=target_kind,
         resize=resize,

@@ -68,6 +68,13 @@ def kind_of(
             f"{folder} holds floats ({one.path.name}) and {other.storage} ({other.path.name}); expected masks of one kind. "
             "Put them into folders of their own."
         )
+    by_channels = {one.channels: one for one in contents}
+    if len(by_channels) > 1:
+        (few, one), (many, other), *_ = sorted(by_channels.items())
+        raise DataError(
+            f"{folder} holds masks of {few} channel(s) ({one.path.name}) and of {many} ({other.path.name}); expected the "
+            "same number everywhere"
+        )
     if "colours" in by_storage:
         _refuse_other(kind, ("colours",), by_storage["colours"], option)
         return "colours"

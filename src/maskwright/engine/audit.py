@@ -16,9 +16,11 @@ from ..data.any_mask import Kind
 from ..data.io import describe_labels
 from ..errors import ConfigError, DataError, MaskwrightError
 from ..metrics import BoundaryMeter, EvaluationMeter
+from ..metrics.calibration import CalibrationMeter, CalibrationResult
 from ..progress import track
 from ..types import IGNORE_INDEX, EvaluationResult
-from .audit_files import Labels, Masks, Predicted, Size, Truth, open_masks, open_targets, truth_of_data
+from .audit_files import open_masks, open_targets, truth_of_data
+from .audit_records import Labels, Masks, Predicted, Size, Truth
 from .detector import check_threshold
 
 Resize = Literal["refuse", "nearest"]
@@ -37,6 +39,7 @@ class AuditConfig:
         data: in place of `targets`, a data set such as `pets:DIR`.
         classes: table of classes, see `data.classes.read_class_table`.
         images: folder of the images, with the stems of the true masks.
+        train: folder of the training images, which should not be among those of the test.
         kind: what the values of predicted masks mean.
         target_kind: what those of true masks mean.
         resize: predictions of another size than their truth are refused, or enlarged by the nearest pixel.
@@ -53,6 +56,7 @@ class AuditConfig:
     data: str = ""
     classes: Path | None = None
     images: Path | None = None
+    train: Path | None = None
     kind: Kind = "auto"
     target_kind: Kind = "auto"
     resize: Resize = "refuse"
@@ -70,6 +74,8 @@ class AuditConfig:
                 raise ConfigError(f"--{name} is given beside --data, which has its own; leave it out")
         if self.data and self.target_kind != "auto":
             raise ConfigError("--target_kind is given beside --data, whose masks are known; leave it out")
+        if self.train is not None and self.images is None and not self.data:
+            raise ConfigError("--train compares images: give those of the test with --images")
         if self.resize not in get_args(Resize):
             raise ConfigError(f"resize must be refuse or nearest, got {self.resize!r}")
         check_threshold(self.threshold)
@@ -84,6 +90,7 @@ class Scored:
         source: folder or file.
         taken: what its files were taken for, in words.
         result: exact counts, a `BoundaryResult` where edges were asked for.
+        calibration: how far its probabilities can be believed; None where it has none.
         resized: how many predictions were enlarged.
         sizes: the sizes of those before it, height and width.
         constant: images whose prediction is one label all over.
@@ -93,6 +100,7 @@ class Scored:
     source: Path
     taken: str
     result: EvaluationResult
+    calibration: CalibrationResult | None
     resized: int
     sizes: frozenset[Size]
     constant: int
@@ -185,6 +193,11 @@ class _Counter:
         self.masks = masks
         self.resize = config.resize
         self.meters = {name: BoundaryMeter(classes) if config.boundary else EvaluationMeter(classes) for name in masks}
+        self.calibration = {
+            name: CalibrationMeter(len(classes))
+            for name, one in masks.items()
+            if one.soft and one.count == len(classes)
+        }
         self.sizes: dict[str, set[Size]] = {name: set() for name in masks}
         self.resized = dict.fromkeys(masks, 0)
         self.constant = dict.fromkeys(masks, 0)
@@ -204,6 +217,8 @@ class _Counter:
             predictions[stage] = (stored, fitted)
         for stage, (stored, fitted) in predictions.items():
             self.meters[stage].update(name, fitted.labels, target)
+            if stage in self.calibration and fitted.probabilities is not None:
+                self.calibration[stage].update(fitted.probabilities, target)
             self.sizes[stage].add(_size(stored))
             self.resized[stage] += _size(stored) != size
             self.constant[stage] += bool((stored.labels == stored.labels.flat[0]).all())
@@ -216,6 +231,7 @@ class _Counter:
                 source=masks.source,
                 taken=masks.taken,
                 result=self.meters[name].result(),
+                calibration=self.calibration[name].result() if name in self.calibration else None,
                 resized=self.resized[name],
                 sizes=frozenset(self.sizes[name]),
                 constant=self.constant[name],

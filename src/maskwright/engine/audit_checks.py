@@ -2,22 +2,29 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..metrics.scores import pixel_accuracy
 from ..types import EvaluationResult
 from .audit import Audited, Scored
+from .audit_overlap import overlap
 
 FEWEST_SIDE = 64
 """Side in pixels from which a square that all masks share looks like a network's input."""
 
 
-def cautions(audited: Audited) -> tuple[str, ...]:
-    """Return what the reader of the numbers must know beside what the counts tell, a sentence each."""
+def cautions(audited: Audited, *, train: Path | None = None) -> tuple[str, ...]:
+    """Return what the reader of the numbers must know beside what the counts tell, a sentence each.
+
+    Args:
+        audited: the counts.
+        train: folder of the training images.
+    """
     several = len(audited.stages) > 1
     found = [*_skipped(audited), *_network_size(audited)]
     for stage in audited.stages.values():
         found += [f"{stage.name}: {text}" if several else text for text in _of_stage(stage, audited)]
-    return (*found, *_twins(audited))
+    return (*found, *_twins(audited), *(overlap(audited, train) if train is not None else ()))
 
 
 def _skipped(audited: Audited) -> Iterator[str]:

@@ -4,103 +4,28 @@ Every file is looked at once before anything is scored: what a folder holds is t
 (`data.any_mask`), and those that cannot be read are named together.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, UInt8
-from numpy.typing import NDArray
 
 from ..data.any_mask import Contents, Kind, Stored, contents_of, read_stored
 from ..data.catalog import DataConfig, official_colours, open_data
 from ..data.classes import ClassTable, read_class_table
-from ..data.coco_objects import objects, read_results
 from ..data.colours import describe_colours, labels_of_colours
-from ..data.io import as_colours, read_image
+from ..data.io import as_colours
 from ..data.mask_kinds import kind_of, labels_of, probabilities_of
-from ..data.naming import list_images
 from ..errors import ConfigError, DataError, ImageError
-from ..instances import surest
 from ..progress import track
 from ..report.records import Look
-from ..types import IGNORE_INDEX, Instances
+from ..types import IGNORE_INDEX
+from .audit_coco import coco_results, coco_truth
+from .audit_records import Labels, Masks, Predicted, Size, Truth, image_reader, images_in
 from .evaluate import find_classes, scored_part
-from .instances import Truth as ObjectTruth
-from .instances import found_in, label_map, open_truth
-from .pairing import named_masks, pair, pair_folder
-
-Size: TypeAlias = tuple[int, int]
-Labels: TypeAlias = UInt8[np.ndarray, "h w"]
-RGB: TypeAlias = UInt8[np.ndarray, "h w 3"]
+from .pairing import named_masks, pair_folder
 
 TARGET_KIND, KIND = "--target_kind", "--kind"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Truth:
-    """True masks, read one image at a time.
-
-    Attributes:
-        names: of the images.
-        table: classes by name, with the colours that predictions may use; names are None where no table gives them.
-        count: classes that the true masks hold, at least two.
-        read: from a name to its labels, 255 = ignored.
-        image: from a name to its image; None where there is none.
-        look: how labels are shown.
-        source: where they lie.
-        taken: what the files were taken for, in words.
-        sizes: name → height and width, where the files were looked at.
-        broken: name → why it cannot be read.
-        objects: the truth as objects, of a COCO file.
-    """
-
-    names: tuple[str, ...]
-    table: ClassTable
-    count: int
-    read: Callable[[str], Labels]
-    image: Callable[[str], RGB | None]
-    look: Look
-    source: str
-    taken: str
-    sizes: Mapping[str, Size]
-    broken: Mapping[str, str]
-    objects: ObjectTruth | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Predicted:
-    """What one file says.
-
-    Attributes:
-        labels: integers (H, W), at the file's own size.
-        probabilities: of the same size, where the file tells them: C = 1 is the foreground, else one per class.
-    """
-
-    labels: NDArray[Any]
-    probabilities: Float32[np.ndarray, "c h w"] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Masks:
-    """Predictions of one tool, read one image at a time.
-
-    Attributes:
-        source: folder or file.
-        read: from an image's name and the size of its truth to the prediction.
-        taken: what the files were taken for, in words.
-        count: classes that the files hold, as far as they show.
-        soft: whether they tell probabilities.
-        broken: name → why it cannot be read.
-    """
-
-    source: Path
-    read: Callable[[str, Size], Predicted]
-    taken: str
-    count: int
-    soft: bool
-    broken: Mapping[str, str]
 
 
 def open_targets(targets: Path, *, classes: Path | None, images: Path | None, kind: Kind) -> Truth:
@@ -119,7 +44,7 @@ def open_targets(targets: Path, *, classes: Path | None, images: Path | None, ki
     if targets.is_file():
         if classes is not None:
             raise ConfigError(f"--classes is given beside the COCO file {targets}, which has its own; leave it out")
-        return _coco_truth(targets, images)
+        return coco_truth(targets, images)
     table = find_classes(targets, None) if classes is None else read_table(classes)
     paths = named_masks(targets)
     contents, broken = _survey(paths, label=f"look at {targets.name}", table=table)
@@ -132,6 +57,8 @@ def open_targets(targets: Path, *, classes: Path | None, images: Path | None, ki
     )
     table = _with_foreground(table, known, targets) if kind == "binary" else table
 
+    image_files = images_in(images, tuple(paths))
+
     def read(name: str) -> Labels:
         stored = _stored(paths[name], table, count=count)
         return _true_labels(stored, kind, table, paths[name])
@@ -141,7 +68,8 @@ def open_targets(targets: Path, *, classes: Path | None, images: Path | None, ki
         table=table,
         count=count or _classes_held(kind, known),
         read=read,
-        image=_images_in(images, tuple(paths)),
+        image=image_reader(image_files),
+        image_files=image_files,
         look=Look(colours=table.colours or ()),
         source=str(targets),
         taken=_words(kind, known, foreground=table.binary_foreground),
@@ -175,6 +103,7 @@ def truth_of_data(name: str) -> Truth:
         taken=f"the {part} part of the data set",
         sizes={},
         broken={},
+        image_files={},
     )
 
 
@@ -192,7 +121,7 @@ def open_masks(predictions: Path, truth: Truth, *, kind: Kind, threshold: float,
         DataError: masks that are missing or of no image, all at once; or as the module says.
     """
     if predictions.is_file():
-        return _coco_results(predictions, truth, threshold)
+        return coco_results(predictions, truth, threshold)
     paths = pair_folder(predictions, truth.names, truth=truth.source, others=others)
     count = truth.count if truth.table.names or truth.count > 2 else 2
     contents, broken = _survey(
@@ -321,68 +250,3 @@ def _words(kind: Kind, contents: Sequence[Contents], *, foreground: int | None =
     stored = f"integers from 0 to {one.largest}" if one.storage == "integers" else f"floats, {one.channels} channel(s)"
     rule = "the foreground from 0.5 on" if one.channels == 1 else "the most probable class"
     return f"{kind} ({stored}): {rule}"
-
-
-def _images_in(images: Path | None, names: Sequence[str]) -> Callable[[str], RGB | None]:
-    if images is None:
-        return lambda name: None
-    found = pair(names, list_images(images)).paths
-    if not found:
-        raise DataError(f"{images} holds no image of the stems of the true masks, such as {names[0]}")
-    return lambda name: read_image(found[name]) if name in found else None
-
-
-def _coco_truth(path: Path, images: Path | None) -> Truth:
-    truth = open_truth(path, "")
-
-    def read(name: str) -> Labels:
-        return label_map(truth.read(name))
-
-    return Truth(
-        names=truth.names,
-        table=ClassTable(names=truth.classes),
-        count=len(truth.classes),
-        read=read,
-        image=_images_in(images, truth.names),
-        look=Look(),
-        source=str(path),
-        taken="objects of a COCO file; of those that overlap the first shows, crowds are ignored",
-        sizes={name: truth.read(name).size for name in truth.names},
-        broken={},
-        objects=truth,
-    )
-
-
-def _coco_results(path: Path, truth: Truth, threshold: float) -> Masks:
-    found = _objects_by_stem(path, truth) if truth.objects is None else found_in(path, truth.objects)
-
-    def read(name: str, size: Size) -> Predicted:
-        return Predicted(labels=label_map(surest(found(name, size), threshold)))
-
-    return Masks(
-        source=path,
-        read=read,
-        taken=f"objects of a COCO file with a score of at least {threshold:g}; of those that overlap the surest shows",
-        count=truth.count,
-        soft=False,
-        broken={},
-    )
-
-
-def _objects_by_stem(path: Path, truth: Truth) -> Callable[[str, Size], Instances]:
-    """Read results whose images are named by `file_name`, or by the number that the stem of the true mask is."""
-    numbers = {int(name): name for name in truth.names if name.isascii() and name.isdigit()}
-    entries: dict[str, list[Mapping[str, Any]]] = {name: [] for name in truth.names}
-    unknown = []
-    for key, ones in read_results(path).items():
-        name = numbers.get(key, "") if isinstance(key, int) else next(iter(pair(truth.names, [Path(key)]).paths), "")
-        if name in entries:
-            entries[name] += ones
-        else:
-            unknown.append(str(key))
-    if unknown:
-        raise DataError(
-            f"{path} has objects of {len(unknown)} images without a true mask in {truth.source}: {', '.join(unknown[:10])}; "
-            "expected file names with the stems of the true masks"
-        )
-    return lambda name, size: objects(name, size, entries[name], labels=None, path=path)

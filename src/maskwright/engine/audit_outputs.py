@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from ..errors import ConfigError
 from ..files import write_json, write_text
 from ..metrics.conventions import CONVENTIONS
 from ..metrics.scores import image_iou, mask_dice, pixel_accuracy
+from ..metrics.sizes import SizeScore
 from ..report.audit import AuditReport, pair_sentence, spread_sentence, write_audit_report
-from ..report.audit_findings import Findings, Stage, find
+from ..report.audit_findings import Difference, Findings, Pair, Stage, find
 from ..report.records import Picture
 from .audit import AuditConfig, Audited, Scored, fit
 from .audit_checks import cautions
-from .audit_files import Size
+from .audit_records import Size
 from .evaluate import summary
 from .instances import finite, interval_list
 from .reporting import machine_facts
@@ -51,10 +53,10 @@ def write_audit(audited: Audited, config: AuditConfig, out: Path, *, commands: S
         WriteError: a file cannot be written.
     """
     stages = [
-        Stage(name=one.name, source=str(one.source), taken=one.taken, result=one.result)
+        Stage(name=one.name, source=str(one.source), taken=one.taken, result=one.result, calibration=one.calibration)
         for one in audited.stages.values()
     ]
-    findings = find(stages, cautions=cautions(audited), skipped=audited.skipped)
+    findings = find(stages, cautions=cautions(audited, train=config.train), skipped=audited.skipped)
     # The page first: it takes longest, and what stops it leaves nothing.
     write_audit_report(out / PAGE, _report(findings, audited, config, commands))
     write_text(out / TABLE, number_table(findings))
@@ -65,7 +67,10 @@ def write_audit(audited: Audited, config: AuditConfig, out: Path, *, commands: S
 
 def record_of(findings: Findings, audited: Audited) -> dict[str, Any]:
     """Return everything that was found as JSON; what is undefined is None."""
-    group = {key: number for number, one in enumerate(findings.groups) for key in one.keys}
+    stages = {
+        stage.name: _stage_record(stage, audited.stages[stage.name], findings.sizes[stage.name])
+        for stage in findings.stages
+    }
     return {
         "quote": {
             stage: {"key": one.key, "value": interval_list(one.interval), "sentence": one.sentence, "rule": one.rule}
@@ -73,48 +78,9 @@ def record_of(findings: Findings, audited: Audited) -> dict[str, Any]:
         },
         "spread": spread_sentence(findings),
         "warnings": list(findings.warnings),
-        "differences": [
-            {
-                "key": one.convention.key,
-                "extreme": one.extreme,
-                "value": finite(one.value),
-                "by": finite(one.by),
-                "parts": [{"share": share, "because": text} for share, text in one.parts],
-                "rest": one.rest,
-            }
-            for one in findings.differences
-        ],
-        "conventions": [
-            {
-                "key": one.key,
-                "tool": one.tool,
-                "version": one.version,
-                "checked": one.checked,
-                "score": one.score,
-                "call": one.call,
-                "definition": one.definition,
-                "group": group[one.key],
-                "values": {
-                    stage.name: interval_list(findings.numbers[stage.name][one.key]) for stage in findings.stages
-                },
-            }
-            for one in CONVENTIONS
-        ],
-        "pairs": [
-            {
-                "base": one.base,
-                "other": one.other,
-                "difference": interval_list(one.difference),
-                "p": finite(one.p),
-                "p_holm": finite(one.p_holm),
-                "better": finite(one.better),
-                "worse": finite(one.worse),
-                "conventions_higher": one.higher,
-                "conventions_lower": one.lower,
-                "sentence": pair_sentence(one),
-            }
-            for one in findings.pairs
-        ],
+        "differences": [_difference_record(one) for one in findings.differences],
+        "conventions": _convention_records(findings),
+        "pairs": [_pair_record(one) for one in findings.pairs],
         "truth": {
             "source": audited.truth.source,
             "taken": audited.truth.taken,
@@ -123,12 +89,56 @@ def record_of(findings: Findings, audited: Audited) -> dict[str, Any]:
             "sizes": [[*size, count] for size, count in Counter(audited.sizes).most_common()],
         },
         "skipped": dict(findings.skipped),
-        "stages": {stage.name: _stage_record(stage, audited.stages[stage.name]) for stage in findings.stages},
+        "stages": stages,
         **machine_facts(),
     }
 
 
-def _stage_record(stage: Stage, scored: Scored) -> dict[str, Any]:
+def _difference_record(one: Difference) -> dict[str, Any]:
+    return {
+        "key": one.convention.key,
+        "extreme": one.extreme,
+        "value": finite(one.value),
+        "by": finite(one.by),
+        "parts": [{"share": share, "because": text} for share, text in one.parts],
+        "rest": one.rest,
+    }
+
+
+def _convention_records(findings: Findings) -> list[dict[str, Any]]:
+    group = {key: number for number, one in enumerate(findings.groups) for key in one.keys}
+    return [
+        {
+            "key": one.key,
+            "tool": one.tool,
+            "version": one.version,
+            "checked": one.checked,
+            "score": one.score,
+            "call": one.call,
+            "definition": one.definition,
+            "group": group[one.key],
+            "values": {stage.name: interval_list(findings.numbers[stage.name][one.key]) for stage in findings.stages},
+        }
+        for one in CONVENTIONS
+    ]
+
+
+def _pair_record(one: Pair) -> dict[str, Any]:
+    return {
+        "base": one.base,
+        "other": one.other,
+        "difference": interval_list(one.difference),
+        "p": finite(one.p),
+        "p_holm": finite(one.p_holm),
+        "better": finite(one.better),
+        "worse": finite(one.worse),
+        "conventions_higher": one.higher,
+        "conventions_lower": one.lower,
+        "sentence": pair_sentence(one),
+    }
+
+
+def _stage_record(stage: Stage, scored: Scored, sizes: Sequence[SizeScore]) -> dict[str, Any]:
     return {
         "source": stage.source,
         "taken": stage.taken,
@@ -136,6 +146,8 @@ def _stage_record(stage: Stage, scored: Scored) -> dict[str, Any]:
         "constant": scored.constant,
         "scores": summary(stage.result),
         "confusion": stage.result.confusion.tolist(),
+        "calibration": stage.calibration and stage.calibration.as_dict(),
+        "by_size": [{**asdict(one), "iou": interval_list(one.iou)} for one in sizes],
     }
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from maskwright.files import write_text
 from maskwright.metrics.bootstrap import Interval
 from maskwright.metrics.boundary_meter import BoundaryResult, has_boundary
+from maskwright.metrics.calibration import CalibrationResult
 from maskwright.metrics.conventions import Convention, Group, convention, describe
 from maskwright.metrics.scores import image_iou
 from maskwright.report import audit_plots, gallery, pictures, tables
@@ -117,6 +118,8 @@ def write_audit_report(path: Path, report: AuditReport) -> None:
         edges={stage.name: tables.boundary_cells(stages[0], stage) for stage in stages} if has_boundary(results) else {},
         edge_labels=tables.BOUNDARY_LABELS,
         edge_definitions=_edge_words(results[0]),
+        sizes=list(zip(*findings.sizes.values(), strict=True)),
+        calibrations=_calibrations(findings.stages),
         galleries=_galleries(report, stages),
         legend=[(pictures.class_colour(i, report.look.colours), name) for i, name in enumerate(results[0].classes)],
         ignored_colour=pictures.class_colour(255) if results[0].ignored.any() else None,
@@ -209,6 +212,19 @@ def _confusions(stages: Sequence[AuditedStage]) -> dict[str, list[tables.Confusi
     if len(stages[0].result.classes) == 2:
         return {}
     return {stage.name: tables.frequent_confusions(stage.result, count=CONFUSIONS) for stage in stages}
+
+
+def _calibrations(stages: Sequence[AuditedStage]) -> list[tuple[str, CalibrationResult, Markup]]:
+    """Name, numbers and reliability diagram of each folder that tells probabilities."""
+    return [
+        (
+            stage.name,
+            found,
+            audit_plots.reliability_plot(found.confidence, found.accuracy, found.pixels / max(1, found.pixels.sum())),
+        )
+        for stage in stages
+        if (found := stage.calibration) is not None
+    ]
 
 
 def _edge_words(result: Any) -> dict[Markup, Markup]:

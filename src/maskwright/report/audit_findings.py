@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskwright.metrics.bootstrap import Interval
+from maskwright.metrics.calibration import CalibrationResult
 from maskwright.metrics.conventions import (
     CONVENTIONS,
     Convention,
@@ -21,6 +22,7 @@ from maskwright.metrics.conventions import (
 from maskwright.metrics.paired import paired
 from maskwright.metrics.ranking import holm
 from maskwright.metrics.scores import image_iou
+from maskwright.metrics.sizes import SizeScore, scores_by_size
 from maskwright.report.records import NOTICEABLE
 from maskwright.types import EvaluationResult
 
@@ -46,12 +48,14 @@ class Stage:
         source: where it lies.
         taken: what its files were taken for, in words.
         result: exact counts.
+        calibration: of its probabilities; None where it has none.
     """
 
     name: str
     source: str
     taken: str
     result: EvaluationResult
+    calibration: CalibrationResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +114,7 @@ class Findings:
         groups: conventions that agree on the first folder.
         differences: why the outermost numbers differ from the one to quote.
         pairs: the other folders against the first.
+        sizes: scores of small, medium and large masks, by folder.
         warnings: what the numbers hide, a sentence each.
         skipped: images that were left out → why.
     """
@@ -120,6 +125,7 @@ class Findings:
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
     pairs: tuple[Pair, ...]
+    sizes: Mapping[str, tuple[SizeScore, ...]]
     warnings: tuple[str, ...]
     skipped: Mapping[str, str]
 
@@ -170,6 +176,7 @@ def find(
         groups=groups(own, AGREE),
         differences=tuple(_differences(first.result, quoted[first.name].key, own)),
         pairs=_pairs(stages, quoted[first.name].key, numbers),
+        sizes={stage.name: scores_by_size(stage.result) for stage in stages},
         warnings=(*cautions, *named),
         skipped=skipped or {},
     )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
-from maskwright.report.figures import ACCENT, BETTER, RULE, plot, svg
+from maskwright.report.figures import ACCENT, BETTER, RULE, SAME, plot, svg
 
 _CLOSEST = 0.012
 """Share of the axis below which two dots would cover each other."""
@@ -59,6 +59,30 @@ def spread_plot(values: Mapping[str, Sequence[float]], *, quoted: float) -> Mark
     return svg(
         figure, f"{len(every)} numbers for the same masks, from {every[0]:.3f} to {every[-1]:.3f}", salt="spread"
     )
+
+
+def reliability_plot(
+    confidence: Float[ndarray, " bins"], accuracy: Float[ndarray, " bins"], share: Float[ndarray, " bins"]
+) -> Markup:
+    """How often the masks are right where they say they are, against how sure they say they are.
+
+    Args:
+        confidence: mean of each bin, nan where it is empty.
+        accuracy: share of right pixels of each bin, nan where it is empty.
+        share: of all pixels, in each bin.
+    """
+    figure, axes = plot(width=3.8, height=3.0)
+    axes.plot([0, 1], [0, 1], color=SAME, linewidth=1, linestyle="--")
+    known = np.isfinite(confidence)
+    # The area of a dot is the share of pixels, so that bins that hardly matter do not shout.
+    sizes = 12 + 260 * share[known] / max(float(share.max(initial=0)), 1e-12)
+    axes.plot(confidence[known], accuracy[known], color=ACCENT, linewidth=1.2)
+    axes.scatter(confidence[known], accuracy[known], s=sizes, color=ACCENT, alpha=0.45, linewidths=0)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("probability that was given")
+    axes.set_ylabel("share of pixels that were right")
+    return svg(figure, f"Reliability diagram of {int(known.sum())} bins", salt="reliability")
 
 
 def score_histogram(scores: Float[ndarray, " n"], *, label: str) -> Markup:
