@@ -121,6 +121,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
         convert(tmp_path / "empty", tmp_path / "out", to="voc")
     with pytest.raises(DataError, match="no format that is known"):
         convert(tmp_path / "nowhere", tmp_path / "out", to="voc")
+    with pytest.raises(DataError, match="unpack it"):
+        convert(tmp_path / "export.zip", tmp_path / "out", to="voc")
     for name in FORMATS:
         with pytest.raises(DataError):
             convert(tmp_path / "empty", tmp_path / "out", to="voc", from_format=name)

@@ -86,6 +86,8 @@ def convert(
 
 def _recognised(source: Path) -> str:
     name = recognise_format(source)
+    if name is None and source.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z"):
+        raise DataError(f"{source}: is an archive; unpack it, and name the folder")
     if name is None:
         raise DataError(
             f"{source}: looks like no format that is known ({', '.join(FORMATS)}); expected a file or folder of one of "

@@ -24,59 +24,53 @@ def trace(
         Corners (x, y) of all rings, one behind the other, in pixels from the upper left corner of the picture; where each
         ring ends among them; and the number of its piece. The first ring of a piece is its outer one, the others holes.
     """
-    return _traced(pieces)
+    height, width = pieces.shape
+    # A border of nothing spares the question whether a neighbour lies within the picture.
+    framed = np.full((height + 2, width + 2), -1, np.int32)
+    framed[1:-1, 1:-1] = pieces
+    return _traced(framed.ravel(), width + 2)
 
 
 @njit(cache=True, nogil=True)
-def _other(pieces: NDArray[np.int32], row: int, column: int, piece: int) -> bool:
-    """Whether the place is outside of the picture or of another piece."""
-    height, width = pieces.shape
-    return row < 0 or column < 0 or row >= height or column >= width or pieces[row, column] != piece
-
-
-@njit(cache=True, nogil=True)
-def _traced(pieces: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    height, width = pieces.shape
-    # Sides 0 to 3: top, walked to the right; right, down; bottom, to the left; left, up.
-    ahead_row, ahead_column = (0, 1, 0, -1), (1, 0, -1, 0)
-    corner_row, corner_column = (0, 0, 1, 1), (0, 1, 1, 0)
+def _traced(pieces: NDArray[np.int32], stride: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     sides, rings = 0, 0
-    for row in range(height):
-        for column in range(width):
-            piece = pieces[row, column]
-            if piece >= 0:
-                for side in range(4):
-                    # Outside of side s lies what is ahead when side s - 1 is walked.
-                    back = (side + 3) % 4
-                    sides += _other(pieces, row + ahead_row[back], column + ahead_column[back], piece)
-                rings += _other(pieces, row - 1, column, piece)
+    for pixel in range(stride, len(pieces) - 1):
+        here, left, above = pieces[pixel], pieces[pixel - 1], pieces[pixel - stride]
+        if here != left:
+            sides += (here >= 0) + (left >= 0)
+        if here != above:
+            sides += (here >= 0) + (above >= 0)
+            rings += here >= 0
     points = np.empty((sides, 2), np.int32)
     ends, owners = np.empty(rings, np.int32), np.empty(rings, np.int32)
-    walked = np.zeros((height, width), np.bool_)  # of top sides, which every ring has
+    walked = np.zeros(len(pieces), np.bool_)  # of top sides, which every ring has
+    # Sides 0 to 3: top, walked to the right; right, down; bottom, to the left; left, up.
+    ahead = np.array([1, stride, -1, -stride])
+    corner_x, corner_y = np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1])
     count, ring = 0, 0
-    for first_row in range(height):
-        for first_column in range(width):
-            piece = pieces[first_row, first_column]
-            if piece < 0 or walked[first_row, first_column] or not _other(pieces, first_row - 1, first_column, piece):
+    for first in range(stride, len(pieces) - stride):
+        piece = pieces[first]
+        if piece < 0 or walked[first] or pieces[first - stride] == piece:
+            continue
+        pixel, side = first, 0
+        while True:
+            if side == 0:
+                if walked[pixel]:
+                    break
+                walked[pixel] = True
+            back = (side + 3) & 3
+            after = pixel + ahead[side]
+            if pieces[after] != piece:
+                side = (side + 1) & 3
+            elif pieces[after + ahead[back]] != piece:
+                pixel = after
                 continue
-            row, column, side = first_row, first_column, 0
-            while True:
-                if side == 0:
-                    if walked[row, column]:
-                        break
-                    walked[row, column] = True
-                down, right = row + ahead_row[side], column + ahead_column[side]
-                back = (side + 3) % 4
-                if _other(pieces, down, right, piece):
-                    side = (side + 1) % 4
-                elif _other(pieces, down + ahead_row[back], right + ahead_column[back], piece):
-                    row, column = down, right
-                    continue
-                else:
-                    row, column, side = down + ahead_row[back], right + ahead_column[back], back
-                points[count, 0] = column + corner_column[side]
-                points[count, 1] = row + corner_row[side]
-                count += 1
-            ends[ring], owners[ring] = count, piece
-            ring += 1
+            else:
+                pixel, side = after + ahead[back], back
+            # The corner where the new side begins; the frame is taken off again.
+            points[count, 0] = pixel % stride - 1 + corner_x[side]
+            points[count, 1] = pixel // stride - 1 + corner_y[side]
+            count += 1
+        ends[ring], owners[ring] = count, piece
+        ring += 1
     return points[:count], ends[:ring], owners[:ring]

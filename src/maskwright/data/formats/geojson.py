@@ -65,11 +65,12 @@ def read(path: Path, images: Path | None = None, classes: ClassNames | None = No
     root = path if path.is_dir() else path.parent
     notes: list[str] = []
     broken: list[str] = []
+    finders: dict[Path, Images] = {}
     found = []
     for file in _files(path) if path.is_dir() else [path]:
         folders = [images] if images else [file.parent, file.parent / "images", file.parent.parent / "images"]
         try:
-            found.append(_File(file, Images(folders), notes))
+            found.append(_File(file, finders.setdefault(file.parent, Images(folders)), notes))
         except MaskwrightError as error:
             broken.append(str(error))
     pixels = any(one.cannot_be_degrees for one in found)
@@ -183,8 +184,8 @@ def _polygons(geometry: object) -> Iterator[list[np.ndarray]]:
     for polygon in [coordinates] if kind == "Polygon" else coordinates:
         try:
             # A third coordinate is the height above ground.
-            rings = [np.array([point[:2] for point in ring], np.float64).reshape(-1, 2) for ring in polygon]
-        except (TypeError, ValueError, OverflowError) as error:
+            rings = [np.array(ring, np.float64)[:, :2] for ring in polygon]
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise DataError("its coordinates are no pairs of numbers") from error
         if rings:
             yield rings

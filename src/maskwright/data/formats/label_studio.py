@@ -212,7 +212,7 @@ def _shape(result: Mapping[str, Any], size: tuple[int, int]) -> Shape:
 
 
 def _polygon(result: Mapping[str, Any], height: int, width: int) -> object:
-    return [(float(x) * width / 100, float(y) * height / 100) for x, y in result["points"]]
+    return np.array(result["points"], np.float64) * (width / 100, height / 100)
 
 
 def _rectangle(result: Mapping[str, Any], height: int, width: int) -> object:
@@ -236,9 +236,10 @@ _CORNERS: Mapping[str, Callable[[Mapping[str, Any], int, int], object]] = {
 
 def _brush(result: Mapping[str, Any], size: tuple[int, int]) -> Callable[[], Cut]:
     rle = result.get("rle")
-    if not isinstance(rle, list) or not all(type(one) is int and 0 <= one <= 255 for one in rle):
-        raise DataError("its brush has no run lengths, a list of 0 to 255")
-    return partial(_decode, bytes(rle), *size)
+    try:
+        return partial(_decode, bytes(rle if isinstance(rle, list) else [-1]), *size)
+    except (TypeError, ValueError) as error:
+        raise DataError("its brush has no run lengths, a list of 0 to 255") from error
 
 
 def _decode(stream: bytes, height: int, width: int) -> Cut:

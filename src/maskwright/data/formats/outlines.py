@@ -79,7 +79,7 @@ def area_of(region: Region) -> int:
 def _enclosed(ring: Ring) -> int:
     """Return the area that a ring encloses, negative where it runs counter-clockwise, by the trapezoid formula."""
     x, y = ring.astype(np.int64).T
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
+    return int(x[:-1] @ y[1:] - x[1:] @ y[:-1] + x[-1] * y[0] - x[0] * y[-1]) // 2
 
 
 def _label_at(labels: UInt8[np.ndarray, "h w"], ring: Ring) -> int:

@@ -154,7 +154,9 @@ class Images:
 
     def _stems(self) -> Mapping[str, Path]:
         if self.by_stem is None:
-            listed = [path for folder in reversed(self.folders) for path in sorted(folder.iterdir(), reverse=True)]
+            listed = [
+                folder / name for folder in reversed(self.folders) for name in sorted(os.listdir(folder), reverse=True)
+            ]
             self.by_stem = {path.stem: path for path in listed if path.suffix.lower() in IMAGE_SUFFIXES}
         return self.by_stem
 
