@@ -1,5 +1,6 @@
 """What is written in each format is read again: label maps pixel for pixel, classes, parts and images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,16 @@ def test_images_are_linked_or_copied(tmp_path: Path, name: str) -> None:
         FORMATS[name].write(annotations, out, copy=copy)
         (placed,) = [path for path in out.rglob("picture 0.png") if path.read_bytes() == image.read_bytes()]
         assert placed.samefile(image) is not copy
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_first_class_that_is_no_background_keeps_its_pixels(tmp_path: Path, name: str) -> None:
+    annotations = replace(made_up(tmp_path / "source", ("train", "val")), classes=("sky", "road", "car", "tree"))
+    assert FORMATS[name].write(annotations, tmp_path / "out") == []
+    found = FORMATS[name].read(tmp_path / "out", None, None)
+    assert found.classes == (("sky",) if name == "folder" else ("background", "sky")) + ("road", "car", "tree")
+    again = {item.name: item.labels() for item in found.items}
+    for item in annotations.items:
+        labels = item.labels()
+        for label, called in enumerate(annotations.classes):
+            assert np.array_equal(again[item.name] == found.classes.index(called), labels == label)

@@ -122,5 +122,12 @@ FORMAT = Format(
     title="maskwright's folder",
     recognise=recognise,
     read=read,
-    layout=Layout(images=lambda part: _inside(part, "images"), file=_mask_file, one=_one, finish=_finish, fold=_fold),
+    layout=Layout(
+        images=lambda part: _inside(part, "images"),
+        file=_mask_file,
+        one=_one,
+        finish=_finish,
+        any_first=True,
+        fold=_fold,
+    ),
 )

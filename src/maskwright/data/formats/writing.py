@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from ...errors import DataError, MaskwrightError
 from ...files import atomic_write, link_or_copy, write_text
+from ...types import IGNORE_INDEX
 from ..classes import ClassNames
 from ..decode import read_size, suffix_of
 from ..io import read_image, write_picture
 from .outlines import Region, regions_of
 from .record import Annotated, AnnotationSet, Labels, Layout, Target, Written
-from .sources import IGNORE_CLASS
+from .sources import IGNORE_CLASS, is_background
 
 _KEPT = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Suffixes of pictures that every tool reads; others become PNG."""
@@ -57,8 +61,11 @@ class Format:
             What failed, in words; empty where all is written.
 
         Raises:
+            DataError: there is no label left for the background that the format needs.
             WriteError: a table cannot be written.
         """
+        if not self.layout.any_first and not is_background(annotations.classes[0]):
+            annotations = _behind_background(annotations)
         target = Target(
             out=out,
             classes=annotations.classes,
@@ -78,6 +85,23 @@ class Format:
         if written:
             self.layout.finish(written, target)
         return failures
+
+
+def _behind_background(annotations: AnnotationSet) -> AnnotationSet:
+    """Return the set with a background before its first class, which is one like the others."""
+    classes = ("background", *annotations.classes)
+    if len(classes) > IGNORE_INDEX:
+        raise DataError(f"{len(classes) - 1} classes without a background leave no label for one; write it as a folder")
+    black = (0, 0, 0)
+    colours = annotations.colours
+    colours = None if colours is None or black in colours else (black, *colours)
+    items = tuple(replace(item, labels=partial(_moved_up, item.labels)) for item in annotations.items)
+    return replace(annotations, classes=classes, colours=colours, items=items)
+
+
+def _moved_up(draw: Callable[[], Labels]) -> Labels:
+    labels = draw()
+    return np.where(labels == IGNORE_INDEX, labels, labels + np.uint8(1))
 
 
 def _write_one(item: Annotated, layout: Layout, target: Target, *, copy: bool) -> object:
