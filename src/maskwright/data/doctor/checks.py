@@ -30,6 +30,19 @@ Found = Iterator[tuple[str, Concern, str]]
 _MOVED_PIXELS = 3
 _LYING_RIGHT = 0.8
 _SHOWN = 3
+_MOST = 0.5
+_FEW = 3
+
+HABITS = (
+    "mask-lossy",
+    "mask-antialiased",
+    "mask-alpha",
+    "mask-float",
+    "mask-probabilities",
+    "mask-16-bit",
+    "labels-outside",
+)
+"""Kinds of single masks that are of the whole set where most masks are so."""
 
 
 def check_all(examination: Examination) -> list[Finding]:
@@ -38,8 +51,14 @@ def check_all(examination: Examination) -> list[Finding]:
     for check in (_annotations, _files, _pairs, _encodings, _twins, _shared_masks, _moved):
         for code, concern, title in check(examination):
             groups[code].append((concern, title))
-    whole = _habit(examination)
-    return [*whole, *(gather(code, groups[code]) for code in KINDS if code in groups)]
+    most = max(_MOST * len(examination.probes), _FEW)
+    habits = {*HABITS, "orientation", "size-differs"}
+    found = [
+        gather(code, groups[code], whole=code in habits and len(groups[code]) > most)
+        for code in KINDS
+        if code in groups
+    ]
+    return [*_habit(examination), *found]
 
 
 def gather(code: str, found: list[tuple[Concern, str]], *, whole: bool = False) -> Finding:

@@ -7,7 +7,7 @@ what most masks share. What the user says (class names, their number, colours) c
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .facts import MaskFacts
@@ -20,6 +20,12 @@ as colours of palettes that differ between files; as numbers of objects; or in n
 _MOST = 0.8
 _ODD = 0.1
 """Share of the masks up to which something is a mistake and no habit."""
+
+_SURFACE = 0.02
+"""Share of the pixels of a lossy or anti-aliased mask that a value must have to be a label's."""
+
+_NEAR_COLOURS = 48
+"""Euclidean distance in RGB up to which colours of lossy masks are one."""
 
 _FEW_LABELS = 64
 _GAP = 0.05
@@ -110,6 +116,8 @@ def read_set(masks: Sequence[MaskFacts], known: Known) -> Reading:
     if _palettes_differ(masks, palette):
         return _read_colours(masks, known, habit="palettes")
     clean = [mask for mask in masks if is_clean(mask)]
+    if len(clean) < _ODD * len(masks):
+        clean = [_surfaces(mask) for mask in masks if mask.whole and not mask.coloured]
     if len(clean) < len(masks) / 2 and _holds_numbers(masks):
         return Reading(habit="instances", table={}, count=known.count or 2, deep=_deep(masks))
     habit, table, count, said = _read_values(_witnesses(clean), known)
@@ -127,6 +135,12 @@ def read_set(masks: Sequence[MaskFacts], known: Known) -> Reading:
         ignored=max((mask.values.get(IGNORED, 0) / mask.pixels for mask in labelled), default=0.0),
         deep=_deep(masks),
     )
+
+
+def _surfaces(mask: MaskFacts) -> MaskFacts:
+    """Leave out the values of a lossy or anti-aliased mask that have no surface."""
+    values = {value: pixels for value, pixels in mask.values.items() if pixels >= _SURFACE * mask.pixels}
+    return replace(mask, values=values, distinct=len(values))
 
 
 def _witnesses(masks: Sequence[MaskFacts]) -> list[MaskFacts]:
@@ -262,15 +276,7 @@ def _read_colours(
     masks: Sequence[MaskFacts], known: Known, *, habit: Literal["colours", "palettes"] = "colours"
 ) -> Reading:
     """Read a set whose labels are colours: those that the user names, else those that several masks share."""
-    occurs: Counter[int] = Counter()
-    for mask in masks:
-        occurs.update(_colours_of(mask))
-    table = dict(known.colours)
-    if not table:
-        least = 1 if len(masks) < 4 else max(2, math.ceil(0.01 * len(masks)))
-        common = [code for code, count in occurs.items() if count >= least]
-        ordered = sorted(common, key=lambda code: (code != 0, -occurs[code], code))[: IGNORED - 1]
-        table = {code: label for label, code in enumerate(ordered)}
+    table = dict(known.colours) or {code: label for label, code in enumerate(_common_colours(masks))}
     count = known.count or max((label for label in table.values() if label != IGNORED), default=1) + 1
     return Reading(
         habit=habit,
@@ -282,9 +288,31 @@ def _read_colours(
     )
 
 
+def _common_colours(masks: Sequence[MaskFacts]) -> list[int]:
+    """Return the colours of several masks, black first, then by the masks that have them; near ones once if lossy."""
+    occurs: Counter[int] = Counter()
+    for mask in masks:
+        occurs.update(_colours_of(mask))
+    least = 1 if len(masks) < 4 else max(2, math.ceil(0.01 * len(masks)))
+    ordered = sorted((code for code in occurs if occurs[code] >= least), key=lambda code: (-occurs[code], code))
+    if _share(bool(mask.inexact) for mask in masks) > _ODD:
+        kept: list[int] = []
+        for code in ordered:
+            if all(_distance(code, other) > _NEAR_COLOURS for other in kept):
+                kept.append(code)
+        ordered = kept
+    return sorted(ordered, key=lambda code: (code != 0, _distance(code, 0) > _NEAR_COLOURS / 2))[: IGNORED - 1]
+
+
+def _distance(one: int, other: int) -> float:
+    """Return how far two 24-bit colours are apart."""
+    return math.dist(*([code >> 16, code >> 8 & 255, code & 255] for code in (one, other)))
+
+
 def _colours_of(mask: MaskFacts) -> set[int]:
     if mask.coloured:
-        return {int(code) for code, count in mask.values.items() if count > 0.0005 * mask.pixels}
+        least = _SURFACE / 4 if mask.inexact else 0.0005
+        return {int(code) for code, count in mask.values.items() if count > least * mask.pixels}
     if mask.palette:
         return set(mask.palette.values())
     return {int(value) * 0x010101 for value in mask.values if 0 <= value <= 255 and mask.distinct <= _FEW_LABELS}

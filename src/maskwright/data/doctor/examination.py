@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .diagnosis import Diagnosis
 from .encoding import Known, Reading
-from .facts import Probe
+from .facts import MaskFacts, Probe
 from .recipe import IGNORED, Recipe
 from .twins import Twins
 
@@ -53,12 +53,13 @@ class Examination:
         return self.shown(item.images[0]) if item.images else item.title
 
 
-def label_counts(values: Mapping[float, int], recipe: Recipe) -> dict[int, int]:
+def label_counts(mask: MaskFacts, recipe: Recipe) -> dict[int, int]:
     """Return the pixels of each label from those of each stored value; values without a label are left out."""
     counts: Counter[int] = Counter()
-    for value, pixels in values.items():
+    for value, pixels in (mask.alpha if recipe.layer == "alpha" else mask.values).items():
+        stored = mask.palette.get(int(value), -1) if recipe.layer == "palette" else value
         if recipe.threshold is not None:
-            counts[int(value >= recipe.threshold)] += pixels
-        elif value in recipe.table:
-            counts[recipe.table[int(value)]] += pixels
+            counts[int(stored >= recipe.threshold)] += pixels
+        elif stored in recipe.table:
+            counts[recipe.table[int(stored)]] += pixels
     return {label: pixels for label, pixels in sorted(counts.items()) if label != IGNORED}

@@ -55,9 +55,9 @@ def class_shares(examination: Examination) -> list[ClassShare]:
     pixels: dict[int, Counter[str]] = defaultdict(Counter)
     for index, diagnosis in examination.diagnoses.items():
         probe = examination.probes[index]
-        if diagnosis.recipe is None or probe.mask is None or diagnosis.recipe.layer != "values":
+        if diagnosis.recipe is None or probe.mask is None:
             continue
-        for label, count in label_counts(probe.mask.values, diagnosis.recipe).items():
+        for label, count in label_counts(probe.mask, diagnosis.recipe).items():
             images[label][probe.item.part] += 1
             pixels[label][probe.item.part] += count
     count = examination.reading.count if examination.reading is not None else len(examination.known.names)
@@ -100,7 +100,7 @@ def _masks(examination: Examination) -> Iterator[Remark]:
         ):
             yield code, Concern(name=examination.mask_name(index), detail=detail), probe.item.title
         if diagnosis.recipe is not None:
-            labels = label_counts(mask.values, diagnosis.recipe)
+            labels = label_counts(mask, diagnosis.recipe)
             if len(labels) < 2:
                 only = next(iter(labels), None)
                 name = "nothing but ignored pixels" if only is None else f"only {class_name(examination, only)}"

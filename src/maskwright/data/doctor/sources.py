@@ -71,8 +71,9 @@ def find_items(root: Path, *, images: Path | None = None, masks: Path | None = N
     Raises:
         DataError: no such folder, or nothing in it looks like pictures and masks.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: is no folder; expected one with pictures and their masks.")
+    for folder in (root, images, masks):
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"{folder}: is no folder; expected one with pictures and their masks.")
     if images is not None or masks is not None:
         image_folder = images or masks
         assert image_folder is not None

@@ -1,0 +1,63 @@
+"""Twins are those that comparing all with all finds."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from maskwright.data.doctor.facts import THUMB, ImageFacts
+from maskwright.data.doctor.twins import ALIKE, SAME, find_twins
+
+
+def facts(thumb: np.ndarray, *, digest: bytes, width: int = 120, height: int = 90) -> ImageFacts:
+    return ImageFacts(
+        format="JPEG",
+        mode="RGB",
+        height=height,
+        width=width,
+        orientation=1,
+        digest=digest,
+        thumb=thumb.astype(np.uint8).tobytes(),
+        contrast=float(thumb.std()),
+    )
+
+
+def scenes(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    return [ndimage.zoom(rng.uniform(20, 230, (5, 5)), THUMB / 5, order=1)[:THUMB, :THUMB] for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_pairs_that_brute_force_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = scenes(rng, 40)
+    thumbs = [*base, *(one + rng.normal(0, sigma, one.shape) for one in base[:20] for sigma in (1, 6, 20))]
+    images = [facts(one.clip(0, 255), digest=bytes([index])) for index, one in enumerate(thumbs)]
+    flat = np.array([np.frombuffer(image.thumb, np.uint8).astype(float) for image in images])
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    distance = np.linalg.norm(flat[:, None] - flat[None], axis=2)
+    expected = {(a, b) for a, b in zip(*np.nonzero(distance <= ALIKE), strict=True) if a < b}
+    found = find_twins(images)
+    assert {(twins.first, twins.second) for twins in found} == expected
+    assert len(expected) > 20
+    for twins in found:
+        assert twins.distance == pytest.approx(distance[twins.first, twins.second], abs=1e-3)
+        assert twins.same == (twins.distance < SAME)
+
+
+def test_equal_bytes_are_twins_even_where_they_are_flat() -> None:
+    flat = np.full((THUMB, THUMB), 7)
+    found = find_twins([facts(flat, digest=b"a"), None, facts(flat, digest=b"b"), facts(flat, digest=b"a")])
+    assert [(twins.first, twins.second, twins.same) for twins in found] == [(0, 3, True)]
+
+
+def test_another_shape_is_another_picture() -> None:
+    thumb = scenes(np.random.default_rng(0), 1)[0]
+    wide = find_twins([facts(thumb, digest=b"a"), facts(thumb, digest=b"b", width=200)])
+    alike = find_twins([facts(thumb, digest=b"a"), facts(thumb, digest=b"b", width=240, height=180)])
+    assert [twins.same for twins in wide] == [False]
+    assert [twins.same for twins in alike] == [True]
+
+
+def test_few_pictures() -> None:
+    assert find_twins([]) == []
+    assert find_twins([None, facts(scenes(np.random.default_rng(0), 1)[0], digest=b"a")]) == []
