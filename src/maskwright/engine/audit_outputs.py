@@ -132,8 +132,8 @@ def _pair_record(one: Pair) -> dict[str, Any]:
         "p_holm": finite(one.p_holm),
         "better": finite(one.better),
         "worse": finite(one.worse),
-        "conventions_higher": one.higher,
-        "conventions_lower": one.lower,
+        "conventions_higher": list(one.higher),
+        "conventions_lower": list(one.lower),
         "sentence": pair_sentence(one),
     }
 

@@ -107,6 +107,7 @@ def write_audit_report(path: Path, report: AuditReport) -> None:
         spread_sentence=spread_sentence(findings),
         definition_of=lambda one: definition_of(one, len(results[0].classes)),
         points=points,
+        four=four_decimals,
         pair_sentence=pair_sentence,
         p_value=p_value,
         noticeable=NOTICEABLE,
@@ -150,24 +151,36 @@ def points(share: float) -> str:
     return f"{100 * share:+.1f} points".replace("-", tables.MINUS)
 
 
+def _ways(pair: Pair) -> str:
+    """By how many conventions the other folder is higher and lower; the rarer ones by name, where they are few."""
+    (rare, word), (common, other_word) = sorted(
+        [(pair.higher, "higher"), (pair.lower, "lower")], key=lambda one: len(one[0])
+    )
+    named = f" ({', '.join(rare)})" if len(rare) <= 3 else ""
+    ways = f"{len(rare)} way{'s' if len(rare) > 1 else ''} to report it"
+    return f"{word} by {ways}{named} and {other_word} by {len(common)}"
+
+
+def four_decimals(value: float) -> str:
+    """A difference with its sign: "+0.0012"; an en dash where undefined."""
+    return f"{value:+.4f}".replace("-", tables.MINUS) if math.isfinite(value) else tables.UNDEFINED
+
+
 def pair_sentence(pair: Pair) -> str:
     """Whether the other folder is better than the first: "b is better than a by 0.012 [0.004, 0.020] (p = 0.003)."."""
     change = pair.difference
     if not math.isfinite(change.value):
         return f"{pair.other} cannot be compared with {pair.base}: the number to quote is undefined for one of them."
-    interval = f"{change:+.4f}".replace("-", tables.MINUS)
+    interval = f"{four_decimals(change.value)} [{four_decimals(change.low)}, {four_decimals(change.high)}]"
     p = f"p {'' if pair.p_holm < 0.001 else '= '}{p_value(pair.p_holm)}"
     if not math.isfinite(pair.p_holm):
-        found = f"One image does not tell whether {pair.other} or {pair.base} is better ({tables.signed(change.value)})"
+        found = f"One image does not tell whether {pair.other} or {pair.base} is better ({four_decimals(change.value)})"
     elif pair.p_holm < 0.05:
         found = f"{pair.other} is {'better' if change.value > 0 else 'worse'} than {pair.base} ({interval}, {p})"
     else:
         found = f"No difference between {pair.other} and {pair.base} is shown ({interval}, {p})"
     if pair.higher and pair.lower:
-        found += (
-            f". Which one wins depends on the tool: by {pair.higher} ways of reporting {pair.other} is higher, by "
-            f"{pair.lower} lower"
-        )
+        found += f". Which one wins depends on the tool: {pair.other} is {_ways(pair)}"
     return f"{found}."
 
 

@@ -89,7 +89,7 @@ class Pair:
         p: of the exchange test.
         p_holm: the same, corrected for all pairs of the audit.
         better, worse: shares of the images whose IoU rose or fell by more than NOTICEABLE.
-        higher, lower: conventions by which `other` is higher, or lower, by more than AGREE.
+        higher, lower: keys of the conventions by which `other` is higher, or lower, by more than AGREE.
     """
 
     base: str
@@ -99,8 +99,8 @@ class Pair:
     p_holm: float
     better: float
     worse: float
-    higher: int
-    lower: int
+    higher: tuple[str, ...]
+    lower: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +212,9 @@ def _pairs(stages: Sequence[Stage], key: str, numbers: Mapping[str, Mapping[str,
     for other, one, p_holm in zip(others, tested, corrected, strict=True):
         gains = image_iou(other.result) - image_iou(base.result)
         gains = gains[np.isfinite(gains)]
-        moved = [numbers[other.name][known].value - numbers[base.name][known].value for known in numbers[base.name]]
+        moved = {
+            known: interval.value - numbers[base.name][known].value for known, interval in numbers[other.name].items()
+        }
         pairs.append(
             Pair(
                 base=base.name,
@@ -222,8 +224,8 @@ def _pairs(stages: Sequence[Stage], key: str, numbers: Mapping[str, Mapping[str,
                 p_holm=float(p_holm),
                 better=float((gains > NOTICEABLE).mean()) if gains.size else np.nan,
                 worse=float((gains < -NOTICEABLE).mean()) if gains.size else np.nan,
-                higher=sum(by > AGREE for by in moved),
-                lower=sum(by < -AGREE for by in moved),
+                higher=tuple(known for known, by in moved.items() if by > AGREE),
+                lower=tuple(known for known, by in moved.items() if by < -AGREE),
             )
         )
     return tuple(pairs)

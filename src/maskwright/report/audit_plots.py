@@ -14,8 +14,8 @@ from maskwright.report.figures import ACCENT, BETTER, RULE, SAME, plot, svg
 _CLOSEST = 0.012
 """Share of the axis below which two dots would cover each other."""
 
-_FAR = 0.2
-"""Distance from the number to quote beyond which a number would squeeze all others together."""
+_FAR, _FEW = 0.2, 0.1
+"""A gap so wide, behind which stands at most such a share of the numbers, would squeeze all others together."""
 
 
 def spread_plot(values: Mapping[str, Sequence[float]], *, quoted: float) -> Markup:
@@ -23,16 +23,17 @@ def spread_plot(values: Mapping[str, Sequence[float]], *, quoted: float) -> Mark
 
     Args:
         values: name of the score → what the tools give for it, finite; at least one number in all.
-        quoted: the number to quote, drawn as a line; nan draws none. Numbers far from it stand at the edge, with an arrow.
+        quoted: the number to quote, drawn as a line; nan draws none. A few numbers far from all others stand at the edge,
+            with an arrow.
     """
     every = np.sort([value for row in values.values() for value in row])
-    centre = quoted if math.isfinite(quoted) else float(np.median(every))
-    near = np.append(every[np.abs(every - centre) <= _FAR], centre)
-    margin = max(0.09 * float(np.ptp(near)), 0.004)
-    # Room for the arrow, which the line of the number to quote would else cross.
-    low = float(near.min()) - (2.2 if every[0] < centre - _FAR else 1) * margin
-    high = float(near.max()) + (2.2 if every[-1] > centre + _FAR else 1) * margin
-    figure, axes = plot(width=5.4, height=0.6 + 0.9 * len(values))
+    near, below, above = _without_far(every)
+    near = np.append(near, quoted if math.isfinite(quoted) else [])
+    margin = max(0.05 * float(np.ptp(near)), 0.004)
+    # Room for the arrow, which the dots and the line would else cross.
+    low = float(near.min()) - (3 if below else 1) * margin
+    high = float(near.max()) + (3 if above else 1) * margin
+    figure, axes = plot(width=6.6, height=0.5 + 0.72 * len(values))
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     for row, numbers in enumerate(values.values()):
@@ -78,8 +79,8 @@ def reliability_plot(
     sizes = 12 + 260 * share[known] / max(float(share.max(initial=0)), 1e-12)
     axes.plot(confidence[known], accuracy[known], color=ACCENT, linewidth=1.2)
     axes.scatter(confidence[known], accuracy[known], s=sizes, color=ACCENT, alpha=0.45, linewidths=0)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
+    axes.set_xlim(0, 1.06)
+    axes.set_ylim(0, 1.06)
     axes.set_xlabel("probability that was given")
     axes.set_ylabel("share of pixels that were right")
     return svg(figure, f"Reliability diagram of {int(known.sum())} bins", salt="reliability")
@@ -94,6 +95,17 @@ def score_histogram(scores: Float[ndarray, " n"], *, label: str) -> Markup:
     axes.set_ylabel("images")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     return svg(figure, f"Histogram of {label} of {scores.size} images", salt="scores")
+
+
+def _without_far(values: Float[ndarray, " n"]) -> tuple[Float[ndarray, " m"], bool, bool]:
+    """Sorted numbers without the few that lie far below or far above, and whether there are such."""
+    start, stop = 0, len(values)
+    for gap in np.flatnonzero(np.diff(values) > _FAR):
+        if gap + 1 <= _FEW * len(values):
+            start = int(gap) + 1
+        elif len(values) - gap - 1 <= _FEW * len(values):
+            stop = min(stop, int(gap) + 1)
+    return values[start:stop], start > 0, stop < len(values)
 
 
 def _piled(values: Float[ndarray, " n"], width: float) -> tuple[Float[ndarray, " n"], Float[ndarray, " n"]]:
