@@ -86,6 +86,16 @@ def test_inner_bands_are_squares_around_what_is_not_the_mask(case, steps):
     assert np.array_equal(mask_of(found, mask.shape[1]), mask & near.view(np.bool_))
 
 
+def test_a_mask_with_nothing_outside_it_has_a_band_only_at_the_frame():
+    """Its rows are looked at with as many around them as decide, whose ends must not count as the frame."""
+    mask = np.zeros((40, 70), np.bool_)
+    mask[10:20, 20:40] = True
+    for steps, rows in ((5, 0), (10, 0), (11, 1), (19, 9)):
+        plane = plane_of(mask)
+        found = mask_of(bits.inner_band(plane, plane, np.zeros_like(plane), steps, 70), 70)
+        assert found.sum() == rows * 20
+
+
 @given(masks(1), st.lists(st.integers(0, 150), min_size=1, max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_dilation_is_by_the_rows_of_the_shape(case, half_widths):
