@@ -255,7 +255,7 @@ def label_studio_brush() -> list[int]:
     bits = f"{4 * 8 * 12:032b}{7:05b}" + "".join(f"{bits - 1:04b}" for bits in (3, 4, 8, 16))
     for _ in range(SIZE[0]):
         bits += "1" + "01" + f"{8 - 1:04b}" + f"{0:08b}"  # 8 zeros: pixels 0 and 1
-        bits += "0" + "00" + f"{4 - 1:03b}" + "".join(f"{value:08b}" for value in (9, 9, 9, 200))
+        bits += "0" + "00" + f"{4 - 1:03b}" + "".join(f"{value:08b}" for value in (0, 9, 9, 200))
         bits += "1" + "10" + f"{36 - 1:08b}" + f"{0:08b}"
     bits += "0" * (-len(bits) % 8)
     return list(int(bits, 2).to_bytes(len(bits) // 8, "big"))

@@ -136,20 +136,23 @@ def test_any_attribute_of_cvat_may_be_anything(tmp_path: Path, value: str) -> No
 @pytest.mark.parametrize("evil", ["../../secret.png", "/secret.png", "..\\..\\secret.png", "a/../../../secret.png"])
 @pytest.mark.parametrize("name", ["coco", "cvat", "labelme", "label_studio"])
 def test_names_lead_nowhere(tmp_path: Path, name: str, evil: str) -> None:
-    Image.new("RGB", (11, 9), "red").save(tmp_path / "secret.png")
     path = example(tmp_path / "in", name)
+    # labelme's files may lie in a folder beside that of the pictures, so the folder above theirs is looked at.
+    for above in (tmp_path,) if name == "labelme" else (tmp_path, tmp_path / "in"):
+        Image.new("RGB", (11, 9), "red").save(above / "secret.png")
+    secret = (tmp_path / "secret.png").read_bytes()
     files = [file for file in path.rglob("*") if file.suffix in (".json", ".xml")]
     for file in files:
         quoted = json.dumps(evil)[1:-1] if file.suffix == ".json" else evil
         text = file.read_text().replace('"a.png"', f'"{quoted}"').replace("images/default/a.png", quoted)
         file.write_text(text.replace("images/a.png", quoted))
     found = draw_all(path, name)
-    assert found is not None and len(found.items) == 1
+    assert found is not None and len(found.items) == 1 and found.items[0].image is None
     before = {file for file in tmp_path.rglob("*") if file.is_file()}
     for target in FORMATS:
         out = tmp_path / f"to_{target}"
         assert FORMATS[target].write(found, out) == []
-        assert not [file for file in out.rglob("*") if file.is_file() and file.samefile(tmp_path / "secret.png")]
+        assert not [file for file in out.rglob("*") if file.is_file() and file.read_bytes() == secret]
     written = {file for file in tmp_path.rglob("*") if file.is_file()} - before
     assert all(file.relative_to(tmp_path).parts[0].startswith("to_") for file in written)
 
@@ -184,6 +187,15 @@ def test_what_is_no_data_is_recognised_as_nothing(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         assert recognise_format(path) is None
     assert recognise_format(Path("no\0where")) is None
+
+
+def test_a_long_list_of_anything_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[" + "0," * 200000 + "0]")
+    with pytest.raises(DataError, match="none of its first 1000 entries is a task"):
+        FORMATS["label_studio"].read(tmp_path / "list.json", None, None)
+    for name in ("coco", "labelme", "geojson"):
+        with pytest.raises(DataError, match="expected"):
+            FORMATS[name].read(tmp_path / "list.json", None, None)
 
 
 def test_a_document_type_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ from .writing import Format, named_regions, write_compact
 
 _FILE = "tasks.json"
 _CONFIG = "label_config.xml"
+_MOST_STRANGERS = 1000
+"""Entries that are no tasks, after which a file is none of the tool's."""
+
 _LABELS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
 
 
@@ -79,6 +82,8 @@ def read(path: Path, images: Path | None = None, classes: ClassNames | None = No
             found.append(_task(task, f"{file}, task {number}", finder, notes))
         except DataError as error:
             broken.append(f"{file}, task {number}: {error}")
+        if number == _MOST_STRANGERS and not found:
+            raise DataError(f"{file}: none of its first {number} entries is a task; {broken[0]}")
     if not found:
         raise DataError(broken[0] if broken else f"{file}: lists no tasks")
     names = [shape.name for one in found for shape in one.shapes]
