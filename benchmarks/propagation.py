@@ -4,9 +4,11 @@
 
 One process, float32, 4 images of 256×256 with one channel, 6 steps, all threads. Ours against the same arithmetic over
 `torch.nn.functional.unfold`, which copies K·K shifted states in each step, and against `torch.compile` of the readable
-reference. Rounds alternate between them after a warm-up; the medians count. Memory is what one call of forward and backward
-allocates at most above its inputs: the peak resident size (Linux) of a child process during the call, less the size before.
-Nothing else should run on the machine.
+reference. Rounds alternate between them after a warm-up; in a round each runs once untimed, then for LEAST_SECONDS, and the
+medians of the rounds count. The untimed call is there because PyTorch's workers keep a core busy for up to a millisecond
+after an operation, waiting for the next one: whoever came after another was charged for it. Memory is what one call of
+forward and backward allocates at most above its inputs: the peak resident size (Linux) of a child process during the call,
+less the size before. Nothing else should run on the machine.
 """
 
 import argparse
@@ -29,6 +31,9 @@ from maskwright.refine import cspn, dyspn
 
 IMAGES, SIDE, STEPS = 4, 256, 6
 KERNELS = {"cspn": 3, "dyspn": 7}
+
+LEAST_SECONDS = 0.02
+"""Calls that are timed together take at least so long."""
 
 Call = Callable[..., Tensor]
 
@@ -111,10 +116,19 @@ def medians(works: dict[str, Callable[[], object]], *, rounds: int) -> dict[str,
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            start = time.perf_counter()
             work()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_per_call(work))
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def seconds_per_call(work: Callable[[], object]) -> float:
+    calls, start = 0, time.perf_counter()
+    while True:
+        work()
+        calls += 1
+        took = time.perf_counter() - start
+        if took >= LEAST_SECONDS:
+            return took / calls
 
 
 def measure(kind: str, *, rounds: int) -> dict[str, dict[str, float]]:
