@@ -24,7 +24,7 @@ def convert(
         source: a file or folder of annotations.
         out: new folder.
         to: format that is written.
-        from_format: format that is read; it is recognised where it is not given.
+        from_format: format that is read (--from is short for it); it is recognised where it is not given.
         images: folder of the images, where they do not lie beside the annotations.
         classes: class table, for the order of the labels and their colours: classes.yaml, CSV with name,r,g,b,
             labelmap.txt, a text with a name per line, or a JSON list.
