@@ -287,6 +287,10 @@ def test_wrong_paths_and_settings_are_named_errors(two: Path, capsys: pytest.Cap
         (["--predictions", str(two / "nowhere"), "--targets", truth], "nowhere: cannot be listed"),
         (["--predictions", masks, "--targets", str(two / "empty")], "holds no mask"),
         (["--predictions", str(two / "empty"), "--targets", truth], "holds no mask"),
+        (
+            ["--predictions", str(two / "masks" / "i0.png"), "--targets", truth],
+            "expected a folder of masks for --predictions",
+        ),
         (["--predictions", masks], "expected --targets"),
         (["--predictions", masks, "--targets", truth, "--data", "digits"], "and not both"),
         (["--predictions", masks, "--targets", truth, "--train", masks], "--images"),

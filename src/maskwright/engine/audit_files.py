@@ -25,7 +25,7 @@ from .audit_records import Labels, Masks, Predicted, Size, Truth, image_reader, 
 from .evaluate import find_classes, scored_part
 from .pairing import named_masks, pair_folder
 
-TARGET_KIND, KIND = "--target_kind", "--kind"
+TARGETS, PREDICTIONS, TARGET_KIND, KIND = "--targets", "--predictions", "--target_kind", "--kind"
 
 
 def open_targets(targets: Path, *, classes: Path | None, images: Path | None, kind: Kind) -> Truth:
@@ -41,7 +41,7 @@ def open_targets(targets: Path, *, classes: Path | None, images: Path | None, ki
     Raises:
         ConfigError, DataError: as the module says.
     """
-    if targets.is_file():
+    if is_coco(targets, TARGETS):
         if classes is not None:
             raise ConfigError(f"--classes is given beside the COCO file {targets}, which has its own; leave it out")
         return coco_truth(targets, images)
@@ -120,7 +120,7 @@ def open_masks(predictions: Path, truth: Truth, *, kind: Kind, threshold: float,
     Raises:
         DataError: masks that are missing or of no image, all at once; or as the module says.
     """
-    if predictions.is_file():
+    if is_coco(predictions, PREDICTIONS):
         return coco_results(predictions, truth, threshold)
     paths = pair_folder(predictions, truth.names, truth=truth.source, others=others)
     count = truth.count if truth.table.names or truth.count > 2 else 2
@@ -144,6 +144,17 @@ def open_masks(predictions: Path, truth: Truth, *, kind: Kind, threshold: float,
         soft=kind in ("probabilities", "logits"),
         broken=broken,
     )
+
+
+def is_coco(path: Path, option: str) -> bool:
+    """Whether the path is a COCO file rather than a folder.
+
+    Raises:
+        DataError: another file.
+    """
+    if path.is_file() and path.suffix.lower() != ".json":
+        raise DataError(f"{path} is a file; expected a folder of masks for {option}, or a COCO file (.json)")
+    return path.is_file()
 
 
 def read_table(path: Path) -> ClassTable:
