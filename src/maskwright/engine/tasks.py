@@ -159,7 +159,7 @@ class SegmentationTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log the score that chooses the best checkpoint."""
-        score = getattr(scores(self.meter.result()), self.monitor)
+        score = getattr(scores(self.meter.gathered().result()), self.monitor)
         if not math.isfinite(score):
             raise DataError(
                 f"the validation part gives no {self.monitor}: none of its pixels is labelled; label some, name another "
