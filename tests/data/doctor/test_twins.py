@@ -1,5 +1,7 @@
 """Twins are those that comparing all with all finds."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -30,6 +32,7 @@ def test_all_pairs_that_brute_force_finds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     base = scenes(rng, 40)
     thumbs = [*base, *(one + rng.normal(0, sigma, one.shape) for one in base[:20] for sigma in (1, 6, 20))]
+    thumbs += [one + share * (other - one) for one, other in pairwise(base) for share in (0.1, 0.2, 0.3)]
     images = [facts(one.clip(0, 255), digest=bytes([index])) for index, one in enumerate(thumbs)]
     flat = np.array([np.frombuffer(image.thumb, np.uint8).astype(float) for image in images])
     flat -= flat.mean(axis=1, keepdims=True)

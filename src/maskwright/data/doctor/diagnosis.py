@@ -132,7 +132,8 @@ def _other_habits(mask: MaskFacts, reading: Reading) -> list[tuple[str, dict[int
     wide = [value for value in mask.values if value]
     deep = is_deep(mask) and all(value % 257 == 0 for value in wide)
     steps = [257] if deep and max(wide, default=0) // 257 < reading.count else []
-    steps += [255 // (reading.count - 1), math.gcd(*(int(value) for value in wide))]
+    steps += [255 // (reading.count - 1)]
+    steps += [math.gcd(*(int(value) for value in wide))] if len(wide) > 1 else []
     for step in steps:
         table = {step * label: label for label in range(reading.count)}
         if step > 1 and reading.count > 2 and _fits(mask, table):
