@@ -81,6 +81,12 @@ def find_faults(folder: Path, pairs: int) -> dict[str, object]:
         "equal_to_the_truth": equal,
         "equal_but_for_ignored_pixels": ignored,
         "wrong": wrong,
+        "validation_part_equal": all(
+            (copy / part / sample.image.name).read_bytes() == sample.image.read_bytes()
+            and np.array_equal(read_mask(copy / "val" / "masks" / sample.mask.name), sample.labels)
+            for sample in samples
+            if (part := sample.image.parent.relative_to(faulty)).parts[0] == "val"
+        ),
         "errors_in_the_copy": check_data(str(copy), Options()).has_errors,
         "trained_on_the_copy": train(copy, folder / "run_copy"),
         "trained_on_the_clean_set": train(clean, folder / "run_clean"),
@@ -88,11 +94,11 @@ def find_faults(folder: Path, pairs: int) -> dict[str, object]:
 
 
 def train(data: Path, out: Path) -> object:
-    """Train a small network, and return its validation score."""
+    """Train a small network, and return its validation score after each epoch."""
     words = f"train --data folder:{data} --data.size 64 --model unet --train.epochs {EPOCHS} --out {out}"
     command = [sys.executable, "-m", "maskwright", *words.split(), "--model.options", '{"width": 8}']
     subprocess.run(command, check=True, capture_output=True)
-    return json.loads((out / "metrics.json").read_text())
+    return json.loads((out / "metrics.json").read_text())["history"]["val_score"]
 
 
 def measure_time(folder: Path, pairs: int, workers: int) -> dict[str, object]:

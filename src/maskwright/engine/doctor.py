@@ -198,7 +198,8 @@ def _verdict(examination: Examination, findings: Sequence[Finding], plan: Plan |
     samples = f"{total} sample{'s' if total != 1 else ''}"
     counts = Counter(finding.kind.severity for finding in findings)
     if not counts["error"]:
-        rest = f"{counts['warning']} kinds of warnings are worth a look." if counts["warning"] else "Nothing to remark."
+        kinds = "1 kind of warnings is" if counts["warning"] == 1 else f"{counts['warning']} kinds of warnings are"
+        rest = f"{kinds} worth a look." if counts["warning"] else "Nothing to remark."
         return f"No errors in {samples}. {rest}"
     concerned = {title for finding in findings if finding.kind.severity == "error" for title in finding.items}
     whole = any(finding.whole for finding in findings if finding.kind.severity == "error")
