@@ -107,12 +107,13 @@ def test_images_of_the_training_in_the_test_are_named_with_the_score_without_the
 def test_different_pictures_are_no_overlap_and_broken_ones_are_said(photographs: Path) -> None:
     for name in ("copy.png", "smaller.jpg"):
         (photographs / "train" / name).unlink()
+    write(photographs / "train", "other0_again.png", picture(100))
     settings = {"targets": photographs / "truth", "images": photographs / "images"}
     assert cautions(run(photographs, **settings), train=photographs / "train") == ()
     (photographs / "train" / "other1.png").write_bytes(b"broken")
     (photographs / "images" / "i3.png").unlink()
     broken, missing = cautions(run(photographs, **settings), train=photographs / "train")
-    assert "1 of the 6 of" in broken and "1 of 6 test images were not compared" in missing
+    assert "1 of the 7 of" in broken and "1 of 6 test images were not compared" in missing
     with pytest.raises(DataError, match="holds no image"):
         cautions(run(photographs, **settings), train=write(photographs / "none", "a.npz", np.zeros(3)))
 
