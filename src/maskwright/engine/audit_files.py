@@ -258,6 +258,10 @@ def _words(kind: Kind, contents: Sequence[Contents], *, foreground: int | None =
         return f"masks of 0 and {' or '.join(map(str, values)) or 'another value'}, which is the foreground"
     if kind == "colours":
         return "colours, by the table of classes"
-    stored = f"integers from 0 to {one.largest}" if one.storage == "integers" else f"floats, {one.channels} channel(s)"
+    stored = (
+        f"integers from 0 to {one.largest}"
+        if one.storage == "integers"
+        else f"floats, {one.channels} channel{'s' if one.channels > 1 else ''}"
+    )
     rule = "the foreground from 0.5 on" if one.channels == 1 else "the most probable class"
     return f"{kind} ({stored}): {rule}"
