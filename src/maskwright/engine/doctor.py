@@ -198,13 +198,13 @@ def _verdict(examination: Examination, findings: Sequence[Finding], plan: Plan |
     samples = f"{total} sample{'s' if total != 1 else ''}"
     counts = Counter(finding.kind.severity for finding in findings)
     if not counts["error"]:
-        kinds = "1 kind of warnings is" if counts["warning"] == 1 else f"{counts['warning']} kinds of warnings are"
+        kinds = "1 kind of warning is" if counts["warning"] == 1 else f"{counts['warning']} kinds of warnings are"
         rest = f"{kinds} worth a look." if counts["warning"] else "Nothing to remark."
         return f"No errors in {samples}. {rest}"
     concerned = {title for finding in findings if finding.kind.severity == "error" for title in finding.items}
     whole = any(finding.whole for finding in findings if finding.kind.severity == "error")
     where = f"all {samples}" if whole else f"{len(concerned)} of {samples}"
-    kinds = f"{counts['error']} kind{'s' if counts['error'] > 1 else ''} of errors"
+    kinds = f"{counts['error']} kinds of errors" if counts["error"] > 1 else "1 kind of error"
     if plan is None:
         return f"{kinds} in {where}."
     mended = sum(bool(step.done) for step in plan.steps)
