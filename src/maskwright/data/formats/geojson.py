@@ -12,20 +12,18 @@ Written, label maps come back exactly; ignored regions are of a class `__ignore_
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, MaskwrightError
-from ...files import write_text
 from ..classes import ClassNames, read_class_names
 from ..decode import read_size
 from .record import Annotated, AnnotationSet, Layout, Target, Written
 from .shapes import Drawing, Shape, polygons_of
 from .sources import (
-    IGNORE_CLASS,
     Images,
     checked_size,
     class_table,
@@ -35,7 +33,7 @@ from .sources import (
     some_files,
     unique_names,
 )
-from .writing import Format, named_regions, write_compact
+from .writing import Format, named_regions, write_class_list, write_compact
 
 _SUFFIXES = (".geojson", ".json")
 _KEYS = ("label", "class", "class_name", "category", "classification", "name")
@@ -239,15 +237,10 @@ def _file(part: str, name: str) -> Path:
     return Path(part) / f"{name}.geojson"
 
 
-def _finish(written: Sequence[tuple[Annotated, object]], target: Target) -> None:
-    lines = [IGNORE_CLASS, *(" ".join(name.split()) for name in target.classes)]
-    write_text(target.out / "labels.txt", "\n".join(lines) + "\n")
-
-
 FORMAT = Format(
     name="geojson",
     title="GeoJSON (Mapbox, QuPath)",
     recognise=recognise,
     read=read,
-    layout=Layout(images=Path, file=_file, one=_one, finish=_finish),
+    layout=Layout(images=Path, file=_file, one=_one, finish=write_class_list),
 )

@@ -21,14 +21,12 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError, MaskwrightError
-from ...files import write_text
 from ..classes import ClassNames, read_class_names
 from ..decode import decode_png, read_size
 from .outlines import Region, mask_of
 from .record import Annotated, AnnotationSet, Layout, Target, Written
 from .shapes import Bitmap, Cut, Drawing, Polygon, Shape, box_ring, ellipse_ring, ring_of
 from .sources import (
-    IGNORE_CLASS,
     Images,
     checked_size,
     class_table,
@@ -38,7 +36,7 @@ from .sources import (
     some_files,
     unique_names,
 )
-from .writing import Format, named_regions, write_compact
+from .writing import Format, named_regions, write_class_list, write_compact
 
 
 def recognise(path: Path) -> bool:
@@ -238,15 +236,10 @@ def _json_file(part: str, name: str) -> Path:
     return Path(part) / f"{name}.json"
 
 
-def _finish(written: Sequence[tuple[Annotated, object]], target: Target) -> None:
-    lines = [IGNORE_CLASS, *(" ".join(name.split()) for name in target.classes)]
-    write_text(target.out / "labels.txt", "\n".join(lines) + "\n")
-
-
 FORMAT = Format(
     name="labelme",
     title="labelme",
     recognise=recognise,
     read=read,
-    layout=Layout(images=Path, file=_json_file, one=_one, finish=_finish),
+    layout=Layout(images=Path, file=_json_file, one=_one, finish=write_class_list),
 )

@@ -1,7 +1,7 @@
 """Writing a set of annotations as another format: pictures linked or copied, label maps outlined, tables at the end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -164,3 +164,9 @@ def named_regions(labels: Labels, target: Target) -> list[tuple[str, Region]]:
 def write_compact(path: Path, obj: object) -> None:
     """Write JSON in one line, atomically: coordinates would else take a line each."""
     write_text(path, json.dumps(obj, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def write_class_list(written: Sequence[tuple[Annotated, object]], target: Target) -> None:
+    """Write the names of the classes, that of ignored pixels first, to `labels.txt`, as labelme reads them."""
+    lines = [IGNORE_CLASS, *(" ".join(name.split()) for name in target.classes)]
+    write_text(target.out / "labels.txt", "\n".join(lines) + "\n")
