@@ -115,6 +115,37 @@ def test_images_from_elsewhere(tmp_path: Path) -> None:
     assert done.notes == () and (tmp_path / "out" / "images" / "0.png").is_file()
 
 
+@pytest.mark.parametrize("to", ["folder", "yolo"])
+def test_an_image_without_its_picture_is_named_where_it_would_be_useless(tmp_path: Path, to: str) -> None:
+    source = labelme(tmp_path / "in")
+    (source / "0.png").unlink()
+    with pytest.raises(BatchError, match=r"2 of 3 images done, 1 failed:\s+0: its picture was not found"):
+        convert(source, tmp_path / "out", to=to)
+    assert len(FORMATS[to].read(tmp_path / "out", None, None).items) == 2
+    assert not list((tmp_path / "out").rglob("0.*"))
+
+
+def test_a_folder_of_images_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: is no folder"):
+        convert(labelme(tmp_path / "in", 1), tmp_path / "out", to="voc", images=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("inside", ["", "{part}", "{part}/images"])
+def test_labels_of_yolo_with_images_from_elsewhere(tmp_path: Path, inside: str) -> None:
+    for number, part in enumerate(("train", "val")):
+        name = "a" if inside else f"a{number}"
+        pictures = tmp_path / "pictures" / inside.format(part=part)
+        pictures.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 2)).save(pictures / f"{name}.png")
+        (tmp_path / "in" / "labels" / part).mkdir(parents=True)
+        (tmp_path / "in" / "labels" / part / f"{name}.txt").write_text(f"{number} 0 0 0.5 0 0.5 1 0 1\n")
+    (tmp_path / "in" / "labels" / "train" / "lost.txt").write_text("")
+    done = convert(tmp_path / "in", tmp_path / "out", to="folder", from_format="yolo", images=tmp_path / "pictures")
+    assert "lost.txt: its image is missing" in done.notes[0]
+    found = FORMATS["folder"].read(tmp_path / "out", None, None)
+    assert {item.part: item.labels().max() for item in found.items} == {"train": 1, "val": 2}
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="looks like no format that is known"):

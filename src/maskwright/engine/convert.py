@@ -71,6 +71,8 @@ def convert(
             raise ConfigError(f"unknown format {one!r}; expected one of {', '.join(FORMATS)}")
     if not source.exists():
         raise DataError(f"{source}: is not there; expected a file or folder of annotations")
+    if images is not None and not images.is_dir():
+        raise DataError(f"--images {images}: is no folder; expected the one that holds the pictures")
     _check_place(source, out)
     table = read_class_names(classes) if classes is not None else None
     annotations = _with_colours(FORMATS[name].read(source, images, table), table)

@@ -215,6 +215,7 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
   <meta><job><id>1</id><labels>
     <label><name>sky</name><color>#0000ff</color><type>any</type><attributes></attributes></label>
     <label><name>cat</name><color>#ff0000</color><type>any</type><attributes></attributes></label>
+    <label><name>paw</name><color>#ffff00</color><type>points</type><attributes></attributes><parent>cat</parent></label>
   </labels></job></meta>
   <image id="0" name="sub/a.jpg" subset="Validation" width="12" height="8">
     <tag label="cat" source="manual"></tag>

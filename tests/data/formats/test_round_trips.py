@@ -85,6 +85,47 @@ def test_a_written_folder_is_a_data_set(tmp_path: Path) -> None:
     assert target is not None and np.array_equal(target.numpy(), random_labels(0))
 
 
+ODD_NAMES = [
+    ("background", "a  b", " leaf "),
+    ("background", "a b", "a  b"),
+    ("background", "#1", "line\nbreak\u2028"),
+    ("background", "\x01\uffff", "x" * 300),
+    ("background", "Background", "__ignore__"),
+    ("sky", "background", "c"),
+]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("classes", ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_classes_of_odd_names_keep_their_pixels(tmp_path: Path, name: str, classes: tuple[str, ...]) -> None:
+    labels = np.array([[1, 1, 2, 0], [0, 2, 2, 255]], np.uint8)
+    image = tmp_path / "a.png"
+    Image.new("RGB", (4, 2)).save(image)
+    item = Annotated(name="a", image=image, height=2, width=4, part="train", labels=labels.copy)
+    annotations = AnnotationSet(format="", classes=classes, colours=None, items=(item,), notes=[])
+    assert FORMATS[name].write(annotations, tmp_path / "out") == []
+    found = FORMATS[name].read(tmp_path / "out", None, None)
+    moved = len(found.classes) - len(classes)
+    expected = np.where(labels == 255, 0 if name == "yolo" else 255, labels + moved)
+    assert found.notes == [] and np.array_equal(found.items[0].labels(), expected)
+    if name == "folder":
+        assert found.classes == classes
+    else:
+        assert sum("is called" in note for note in annotations.notes) >= 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_pictures_of_one_name_in_two_parts_are_both_there(tmp_path: Path, name: str) -> None:
+    for part, label in (("train", 1), ("val", 2)):
+        for kind, picture in (("images", Image.new("RGB", (4, 2))), ("masks", Image.new("L", (4, 2), label))):
+            (tmp_path / "in" / part / kind).mkdir(parents=True)
+            picture.save(tmp_path / "in" / part / kind / "a.png")
+    annotations = FORMATS["folder"].read(tmp_path / "in", None, None)
+    assert FORMATS[name].write(annotations, tmp_path / "out") == []
+    found = FORMATS[name].read(tmp_path / "out", None, None)
+    assert {item.part: item.labels().max() for item in found.items} == {"train": 1, "val": 2}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_images_are_linked_or_copied(tmp_path: Path, name: str) -> None:
     annotations = made_up(tmp_path / "source", ("train",))

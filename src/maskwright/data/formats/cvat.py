@@ -92,7 +92,8 @@ def _parse(file: Path, notes: list[str], broken: list[str]) -> tuple[dict[str, C
     found = []
     try:
         for _, element in ElementTree.iterparse(file):
-            if element.tag == "label" and element.find("name") is not None:
+            # The points of a skeleton are labels with a parent.
+            if element.tag == "label" and element.find("name") is not None and element.find("parent") is None:
                 declared.setdefault(element.findtext("name") or "", _colour(element.findtext("color") or ""))
             elif element.tag == "track":
                 raise DataError(f"{file}: holds tracks of a video; export it as CVAT for images 1.1")

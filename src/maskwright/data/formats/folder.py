@@ -20,6 +20,7 @@ from ..folder import FolderDataset, Pair, open_folder, reader_of
 from ..io import write_mask
 from ..voc import colour_map
 from .record import Annotated, AnnotationSet, Labels, Layout, Target, Written
+from .sources import unique_names
 from .writing import Format
 
 
@@ -43,22 +44,23 @@ def read(path: Path, images: Path | None = None, classes: ClassNames | None = No
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     single = splits.val is None and splits.test is None and not _has_parts(path)
     items, broken = [], []
-    table = ClassTable()
-    for part, dataset in parts.items():
-        if not isinstance(dataset, FolderDataset):
-            continue
-        table = dataset.table
-        for pair in dataset.pairs:
-            try:
-                items.append(_item(pair, table, "" if single else part))
-            except ImageError as error:
-                broken.append(str(error))
+    notes: list[str] = []
+    assert isinstance(splits.train, FolderDataset)
+    table = splits.train.table
+    found = [(part, pair) for part, data in parts.items() if isinstance(data, FolderDataset) for pair in data.pairs]
+    # Only within its part is the name of a pair its own.
+    names = unique_names([f"{part}/{pair.image.name}" for part, pair in found], notes)
+    for name, (part, pair) in zip(names, found, strict=True):
+        try:
+            items.append(_item(name, pair, table, "" if single else part))
+        except ImageError as error:
+            broken.append(str(error))
     return AnnotationSet(
         format="folder",
         classes=table.names or (),
         colours=table.colours,
         items=tuple(items),
-        notes=[],
+        notes=notes,
         broken=tuple(broken),
     )
 
@@ -67,11 +69,11 @@ def _has_parts(path: Path) -> bool:
     return any((path / name).exists() for name in ("train", "images/train", "train.txt"))
 
 
-def _item(pair: Pair, table: ClassTable, part: str) -> Annotated:
+def _item(name: str, pair: Pair, table: ClassTable, part: str) -> Annotated:
     assert pair.mask is not None
     height, width = _size(pair.mask)
     return Annotated(
-        name=pair.name,
+        name=name,
         image=pair.image,
         height=height,
         width=width,
@@ -127,6 +129,7 @@ FORMAT = Format(
         file=_mask_file,
         one=_one,
         finish=_finish,
+        needs_picture=True,
         any_first=True,
         fold=_fold,
     ),

@@ -107,6 +107,7 @@ class Layout:
         one: writes that file; or returns what stands for one image in the file that holds all.
         finish: writes what is there once, from what `one` returned; where files of an earlier call were kept, that is
             None.
+        needs_picture: whether an image without its picture is none to the readers of the format, so that it is not written.
         any_first: whether class 0 may be one like the others; else a background is put before it, and labels move up by one.
         fold: puts parts together where the format does not know all of them; from the parts that occur, to the folder's.
     """
@@ -115,5 +116,6 @@ class Layout:
     file: Callable[[str, str], Path] | None
     one: Callable[[Written, Path, Target], object]
     finish: Callable[[Sequence[tuple[Annotated, object]], Target], None]
+    needs_picture: bool = False
     any_first: bool = False
     fold: Callable[[frozenset[str]], Mapping[str, str]] = lambda parts: {part: part for part in parts}

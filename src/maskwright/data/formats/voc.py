@@ -164,7 +164,7 @@ def _mask_file(part: str, name: str) -> Path:
 def _finish(written: Sequence[tuple[Annotated, object]], target: Target) -> None:
     lines = ["# label:color_rgb:parts:actions"]
     for name, colour in zip(target.classes, _palette(target).tolist(), strict=False):
-        lines.append(f"{' '.join(name.split())}:{','.join(map(str, colour))}::")
+        lines.append(f"{name}:{','.join(map(str, colour))}::")
     write_text(target.out / "labelmap.txt", "\n".join(lines) + "\n")
     for part in sorted({target.part(item) for item, _ in written}):
         names = [item.name for item, _ in written if target.part(item) == part]

@@ -1,6 +1,7 @@
 """Writing a set of annotations as another format: pictures linked or copied, label maps outlined, tables at the end."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,9 @@ from .sources import IGNORE_CLASS, is_background
 
 _KEPT = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Suffixes of pictures that every tool reads; others become PNG."""
+
+_LONGEST_NAME = 100
+"""Characters of a class name."""
 
 
 Read: TypeAlias = Callable[[Path, Path | None, ClassNames | None], AnnotationSet]
@@ -66,6 +70,8 @@ class Format:
         """
         if not self.layout.any_first and not is_background(annotations.classes[0]):
             annotations = _behind_background(annotations)
+        if not self.layout.any_first:
+            annotations = _with_plain_names(annotations)
         target = Target(
             out=out,
             classes=annotations.classes,
@@ -99,6 +105,29 @@ def _behind_background(annotations: AnnotationSet) -> AnnotationSet:
     return replace(annotations, classes=classes, colours=colours, items=items)
 
 
+def _with_plain_names(annotations: AnnotationSet) -> AnnotationSet:
+    """Return the set with class names that lists of lines and XML hold, and that mean no other class to the readers."""
+    classes = _plain_names(annotations.classes)
+    for name, plain in zip(annotations.classes, classes, strict=True):
+        if name != plain:
+            annotations.notes.append(f"the class {name!r:.{_LONGEST_NAME}} is called {plain!r} here")
+    return replace(annotations, classes=classes)
+
+
+def _plain_names(names: Sequence[str]) -> tuple[str, ...]:
+    taken: list[str] = []
+    for name in names:
+        # Control characters and what XML forbids; "#" begins a comment in lists of names.
+        text = " ".join(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", " ", name).split()).lstrip("# ")
+        plain = text[:_LONGEST_NAME].strip() or "class"
+        number, one = 1, plain
+        while one in taken or one == IGNORE_CLASS or (taken and is_background(one)):
+            number += 1
+            one = f"{plain}_{number}"
+        taken.append(one)
+    return tuple(taken)
+
+
 def _moved_up(draw: Callable[[], Labels]) -> Labels:
     labels = draw()
     return np.where(labels == IGNORE_INDEX, labels, labels + np.uint8(1))
@@ -108,6 +137,8 @@ def _write_one(item: Annotated, layout: Layout, target: Target, *, copy: bool) -
     part = target.part(item)
     if layout.file is not None and (target.out / layout.file(part, item.name)).exists():
         return None
+    if layout.needs_picture and item.image is None and item.embedded is None:
+        raise DataError("its picture was not found; name the folder of the pictures with --images")
     labels = item.labels()
     if labels.shape != (item.height, item.width):
         raise DataError(
@@ -168,5 +199,5 @@ def write_compact(path: Path, obj: object) -> None:
 
 def write_class_list(written: Sequence[tuple[Annotated, object]], target: Target) -> None:
     """Write the names of the classes, that of ignored pixels first, to `labels.txt`, as labelme reads them."""
-    lines = [IGNORE_CLASS, *(" ".join(name.split()) for name in target.classes)]
+    lines = [IGNORE_CLASS, *target.classes]
     write_text(target.out / "labels.txt", "\n".join(lines) + "\n")

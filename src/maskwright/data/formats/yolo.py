@@ -57,12 +57,12 @@ def read(path: Path, images: Path | None = None, classes: ClassNames | None = No
     pictures = _pictures(root, settings, images, notes)
     if not pictures:
         raise DataError(f"{path}: no images were found for YOLO's labels; their sizes are needed. Name their folder.")
-    names = unique_names([str(picture.relative_to(root)) for picture, _, _ in pictures], notes)
-    drawn: list[tuple[str, Path, str, tuple[int, int], tuple[Shape, ...]]] = []
+    names = unique_names([str(picture.relative_to(images or root)) for picture, _, _ in pictures], notes)
+    drawn: list[tuple[str, Path, Path, str, tuple[int, int], tuple[Shape, ...]]] = []
     for name, (picture, labels, part) in zip(names, pictures, strict=True):
         try:
             size = read_size(picture)
-            drawn.append((name, picture, part, size, _shapes(labels, size, notes)))
+            drawn.append((name, picture, labels, part, size, _shapes(labels, size, notes)))
         except MaskwrightError as error:
             broken.append(str(error))
     # Shapes are named by number until the table is known.
@@ -87,11 +87,11 @@ def read(path: Path, images: Path | None = None, classes: ClassNames | None = No
                 width=size[1],
                 shapes=shapes,
                 labels=labels_by_number,
-                where=str(_labels_of(picture)),
+                where=str(text),
                 notes=notes,
             ),
         )
-        for name, picture, part, size, shapes in drawn
+        for name, picture, text, part, size, shapes in drawn
     ]
     return AnnotationSet(
         format="yolo", classes=table, colours=None, items=tuple(items), notes=notes, broken=tuple(broken)
@@ -132,17 +132,32 @@ def _pictures(
     root: Path, settings: Mapping[str, Any], images: Path | None, notes: list[str]
 ) -> list[tuple[Path, Path, str]]:
     """Return every picture once, with its text file and part."""
-    found: dict[Path, tuple[Path, str]] = {}
     if images is not None:
-        for text in sorted(root.rglob("*.txt")):
-            picture = Images([images]).find(f"{text.stem}.jpg") if "labels" in text.parts else None
-            if picture is not None:
-                found.setdefault(picture, (text, _PARTS.get(text.parent.name, "")))
-        return [(picture, text, part) for picture, (text, part) in found.items()]
+        return _pictures_elsewhere(root, images, notes)
+    found: dict[Path, tuple[Path, str]] = {}
     for folder, part in _folders(root, settings, notes):
         for picture in _listed(root, folder, notes):
             found.setdefault(picture, (_labels_of(picture), part))
     return [(picture, text, part) for picture, (text, part) in found.items()]
+
+
+def _pictures_elsewhere(root: Path, images: Path, notes: list[str]) -> list[tuple[Path, Path, str]]:
+    """Return the picture of each text file, looked for in the folder that is given and in its part of that."""
+    finders: dict[str, Images] = {}
+    found = []
+    for text in sorted(root.rglob("*.txt")):
+        folders = text.relative_to(root).parts[:-1]
+        if "labels" not in folders:
+            continue
+        inside = next((folder for folder in folders if folder in _PARTS), "")
+        if inside not in finders:
+            finders[inside] = Images([images / inside / "images", images / inside, images])
+        picture = finders[inside].find(f"{text.stem}.jpg")
+        if picture is None:
+            notes.append(f"{text}: its image is missing")
+        else:
+            found.append((picture, text, _PARTS.get(inside, "")))
+    return found
 
 
 def _folders(root: Path, settings: Mapping[str, Any], notes: list[str]) -> list[tuple[Path, str]]:
@@ -261,6 +276,7 @@ FORMAT = Format(
         file=_text_file,
         one=_one,
         finish=_finish,
+        needs_picture=True,
         fold=lambda parts: {part: part or "train" for part in parts},
     ),
 )
