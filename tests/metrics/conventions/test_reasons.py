@@ -35,12 +35,13 @@ def test_shares_add_up_in_numbers_and_in_words(result):
         assert sum(shares) == pytest.approx(found.difference, abs=1e-12)
         assert shares == sorted(shares, key=abs, reverse=True)
         stated = [float(text) for text in re.findall(r"([+-]\d+\.\d) because", found.sentence)]
-        assert all(min(abs(text - 100 * share) for share in shares) < 0.1 for text in stated)
+        assert all(min(abs(text - 100 * share) for share in shares) < 0.2 for text in stated)
         whole = re.search(r"is (\d+\.\d) points (above|below)", found.sentence)
         if whole:
             sign = 1 if whole[2] == "above" else -1
             assert sum(stated) == pytest.approx(sign * float(whole[1]), abs=1e-9), found.sentence
-            assert abs(100 * found.difference) == pytest.approx(float(whole[1]), abs=0.051)
+            shown = [float(text) for text in re.findall(r"\((-?\d\.\d{3})\)", found.sentence)]
+            assert 100 * (shown[0] - shown[1]) == pytest.approx(sign * float(whole[1]), abs=1e-9), found.sentence
             explained += 1
     assert explained > 150
 
@@ -103,6 +104,18 @@ def test_the_same_choices_and_choices_without_effect():
     same = why("mmseg.mDice", "mmseg.mFscore", clean.counts)
     assert same.sentence.endswith("make different choices, which change nothing for these masks.")
     assert [reason.share for reason in same.reasons] == [0.0, 0.0]
+
+
+def test_values_that_nearly_agree_are_not_said_to_be_equal():
+    """Means of the same Dice and IoU, off by fewer than a tenth of a point, on either side of a rounding."""
+    counts = np.zeros((1, 3, 2), np.int64)
+    for hit in range(9500, 9600):
+        counts[0] = [[9000, hit], [9000, 10_000], [19_000 - hit, 10_000]]
+        found = why("maskwright.pixel_accuracy", "maskwright.recall_macro", counts)
+        apart = f"{found.base_value:.3f}" != f"{found.other_value:.3f}"
+        assert apart == (" points above " in found.sentence or " points below " in found.sentence), found.sentence
+        if not apart and abs(found.difference) > 1e-6:
+            assert "change less than 0.1 points" in found.sentence or "cancel" in found.sentence
 
 
 def test_a_convention_without_a_number_says_so():

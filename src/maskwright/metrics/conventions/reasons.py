@@ -23,6 +23,9 @@ POINT = 100
 SHOWN = 10
 """Parts of a point that a sentence tells apart."""
 
+EQUAL = 1e-9
+"""Shares below are those of rounding."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
@@ -214,10 +217,12 @@ def _sentence(pair: tuple[Convention, Convention], values: tuple[float, float], 
         return f"{names} {'give' if len(without) == 2 else 'gives'} no number for these masks; see the definition."
     if not reasons:
         return f"{second.key} and {first.key} make the same choices."
-    stated = _rounded([reason.share for reason in reasons])
-    total = sum(stated)
+    shown = [float(f"{value:.3f}") for value in values]
+    total = round((shown[1] - shown[0]) * POINT * SHOWN)
+    stated = _rounded([reason.share for reason in reasons], total)
     if not any(stated):
-        return f"{second.key} and {first.key} make different choices, which change nothing for these masks."
+        much = "nothing" if all(abs(reason.share) < EQUAL for reason in reasons) else f"less than {1 / SHOWN:g} points"
+        return f"{second.key} and {first.key} make different choices, which change {much} for these masks."
     said_reasons = [
         f"{units / SHOWN:+.1f} because {reason.text}" for units, reason in zip(stated, reasons, strict=True) if units
     ]
@@ -228,11 +233,17 @@ def _sentence(pair: tuple[Convention, Convention], values: tuple[float, float], 
     return f"{head}: {'; '.join(said_reasons)}."
 
 
-def _rounded(shares: list[float]) -> list[int]:
-    """The shares in tenths of a point, rounded such that they add up to the rounded sum (largest remainders)."""
+def _rounded(shares: list[float], total: int) -> list[int]:
+    """The shares in tenths of a point, rounded such that they add up to `total` (largest remainders).
+
+    `total` is the difference of two values as they are shown, which are rounded, too; the larger a share, the more of what
+    it is off by goes to that share.
+    """
     exact = np.array(shares) * POINT * SHOWN
+    size = np.abs(exact)
+    exact += (total - exact.sum()) * size / max(float(size.sum()), EQUAL)
     down = np.floor(exact)
-    missing = round(float(exact.sum())) - int(down.sum())
+    missing = max(0, total - int(down.sum()))
     up = np.argsort(down - exact, kind="stable")[:missing]
     down[up] += 1
     return [int(value) for value in down]
@@ -308,7 +319,7 @@ def _instead(base: Policy, other: Policy) -> str:
 def _unscored(base: Choices, other: Choices, drawn: Drawn) -> str:
     blank = int((drawn.counts[:, 2].sum(axis=-1) == 0).sum())
     ways = {"absent": "count as images without the classes", "left out": "are left out"}
-    return f"the {blank} images whose every pixel is ignored {ways[other.unscored]}"
+    return f"images whose every pixel is ignored ({blank}) {ways[other.unscored]}"
 
 
 def _never(base: Choices, other: Choices, drawn: Drawn) -> str:
