@@ -50,6 +50,11 @@ def test_the_sentence_says_what_is_left_out_and_what_is_unknown():
     assert "mean over 5 images, empty masks count 1 (1 of 5), 1 wholly ignored image left out: " in blank
     one = recommended(result_of(CASES["2 classes, one image"])).sentence
     assert "mean over 1 image, no mask empty" in one and one.endswith("(one image, so no interval)")
+    num_classes, prediction, target = CASES["2 classes, one image"]
+    blanks = np.full((30, *target.shape[1:]), IGNORED, np.uint8)
+    alone = recommended(result_of((num_classes, prediction.repeat(31, 0), np.concatenate([target, blanks]))))
+    assert "30 wholly ignored images left out" in alone.sentence and alone.sentence.endswith("so no interval)")
+    assert isnan(alone.interval.low) and isnan(alone.interval.high)
     none = recommended(result_of(CASES["3 classes, all ignored"]))
     assert none.sentence.startswith("There is nothing to quote") and isnan(none.interval.value)
     empty = np.zeros((0, 2, 2), np.uint8)
@@ -90,6 +95,13 @@ def test_empty_masks_and_what_their_policy_is_worth():
         assert found.figures[name] == pytest.approx(scores.scores(result, empty=empty).iou_per_image)
     everywhere = cautions(CASES["2 classes, all empty"])["empty-masks"]
     assert "1.000 where they count 1, undefined where they are left out, 0.000 where they count 0" in everywhere.text
+
+
+def test_images_without_a_scored_pixel_make_no_data_set_large():
+    num_classes, prediction, target = noisy(2, 30, wrong=0.01)
+    target[5:] = IGNORED
+    caution = cautions((num_classes, prediction, target))["few-images"]
+    assert caution.text.startswith("5 images: ") and caution.figures["images"] == 5
 
 
 def test_few_images_and_wide_intervals():

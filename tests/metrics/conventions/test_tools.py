@@ -20,8 +20,7 @@ from maskwright.metrics.conventions import CONVENTIONS, convention_scores
 FLOAT32 = 2e-6
 
 
-# A runner returns None where tool and convention part by their definition: weights of no pixel, and the accuracy of a
-# tool that has no ignored label.
+# A runner returns None where tool and convention part by their definition: the accuracy of a tool that has no ignored label.
 
 
 def run_smp(metric, reduction, num_classes, prediction, target):
@@ -30,8 +29,6 @@ def run_smp(metric, reduction, num_classes, prediction, target):
     weights = None
     if "weighted" in reduction:
         weights = [float((target == label).sum()) for label in range(num_classes)]
-        if sum(weights) == 0:
-            return None
     return getattr(smp.metrics, metric)(*stats, reduction=reduction, class_weights=weights)
 
 

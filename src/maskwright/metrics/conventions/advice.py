@@ -99,8 +99,11 @@ def recommended(
         sentence = "There is nothing to quote: no image has a scored pixel."
         return Recommendation(key=key, interval=Interval(np.nan, np.nan, np.nan), sentence=sentence, rule=rule)
     interval = convention_intervals(result, [key], resamples=resamples, seed=seed, level=level)[key]
+    if scored == 1:
+        # Every draw that holds the image has its value: no spread, and no knowledge of it.
+        interval = Interval(interval.value, np.nan, np.nan)
     what = _two_classes(result, scored) if two else _many_classes(result, scored)
-    number = f"{interval}" if len(result.names) > 1 else f"{interval.value:.3f} (one image, so no interval)"
+    number = f"{interval}" if scored > 1 else f"{interval.value:.3f} (one image, so no interval)"
     return Recommendation(key=key, interval=interval, sentence=f"{what}: {number}", rule=rule)
 
 
@@ -204,7 +207,7 @@ def _empty_masks(result: EvaluationResult) -> Iterator[Caution]:
 
 
 def _few_images(result: EvaluationResult, quote: Recommendation) -> Iterator[Caution]:
-    images = len(result.names)
+    images = int((result.counts[:, 2].sum(axis=-1) > 0).sum())
     width = quote.interval.high - quote.interval.low
     if images >= FEW_IMAGES and not width > WIDE:
         return

@@ -180,6 +180,9 @@ def _images_first(choices: Choices, drawn: Drawn) -> tuple[Values, Known]:
     value, known = _ratio(drawn.sum(values * known), images), images > 0
     if choices.never is not None:
         value, known = np.where(known, value, choices.never), np.ones_like(known)
+    if choices.average == "weighted":
+        # Without a pixel in the truth no class weighs anything.
+        known = known & (drawn.totals[:, 2].sum(axis=-1) > 0)[:, None]
     return _over_classes(choices, value, known, drawn.totals)
 
 
