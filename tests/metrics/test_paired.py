@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 from maskwright.metrics.bootstrap import change
 from maskwright.metrics.confusion import EvaluationMeter
 from maskwright.metrics.conventions import Drawn, convention
@@ -73,6 +73,12 @@ def test_one_image_and_undefined_scores_have_no_p() -> None:
     base, other = results(4)
     nothing = paired(base, other, lambda drawn: np.full(len(drawn.times), np.nan))
     assert np.isnan([nothing.p, nothing.difference.value]).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [("level", 2.0), ("resamples", 0), ("exchanges", -1)])
+def test_settings_out_of_range_are_named(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        paired(*results(3), convention(KEYS[0]).of_drawn, **{name: value})
 
 
 def test_another_truth_is_refused() -> None:

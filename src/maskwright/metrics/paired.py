@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.metrics.bootstrap import DRAWS_AT_ONCE, Interval, aligned_rows, image_draws, times_drawn
+from maskwright.errors import ConfigError
+from maskwright.metrics.bootstrap import DRAWS_AT_ONCE, Interval, aligned_rows, check_level, image_draws, times_drawn
 from maskwright.metrics.conventions.choices import Drawn
 from maskwright.types import EvaluationResult
 
@@ -59,7 +60,12 @@ def paired(
 
     Raises:
         DataError: they differ in classes, images or truth.
+        ConfigError: `resamples`, `exchanges` or `level` is out of range.
     """
+    check_level(level)
+    for name, times in (("resamples", resamples), ("exchanges", exchanges)):
+        if times < 2:
+            raise ConfigError(f"{name} must be at least 2; got {times}")
     before, after = base.counts, other.counts[aligned_rows(base, other)]
     value = float(score(Drawn(after))[0] - score(Drawn(before))[0])
     if len(before) < 2 or np.isnan(value):
