@@ -161,6 +161,20 @@ def test_bad_input_is_a_named_error_and_leaves_the_meter_as_it_was(probabilities
     meter.update(np.full((1, 1), 0.5), np.zeros((1, 1), int))
 
 
+def test_probabilities_of_autocast_and_of_resizing_are_taken():
+    target = np.array([[0, 1], [1, 1]])
+    halves = torch.tensor([[[0.5, 0.25], [0.0, 1.0]], [[0.5, 0.75], [1.0, 0.0]]])
+    assert (
+        measure(halves.bfloat16()[None], target[None], 2).as_dict() == measure(halves[None], target[None], 2).as_dict()
+    )
+    resized = np.nextafter(np.ones((2, 2), np.float32), np.float32(2))
+    found = measure(resized[None], target[None], 2)
+    assert found.pixels[-1] == 4 and found.accuracy[-1] == 0.75
+    meter = CalibrationMeter(2)
+    with pytest.raises(DataError, match="reach from"):
+        meter.update(np.full((2, 2), 1.001), target)
+
+
 def test_meters_that_do_not_fit_and_settings_out_of_range():
     one, other = CalibrationMeter(2), CalibrationMeter(2)
     one.update(np.full((1, 1), 0.5), np.zeros((1, 1), int))

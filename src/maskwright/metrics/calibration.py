@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,6 +28,9 @@ Confidence = Literal["top", "foreground"]
 
 SUM_TOLERANCE = 0.05
 """How far probabilities of a pixel may add up to something else than 1: 21 classes in 8 bits reach 0.04."""
+
+ROUNDING = 1e-6
+"""How far a probability may lie outside of 0 … 1: resized in float32, a one becomes 1.0000001."""
 
 PIXELS_AT_ONCE = 1 << 16
 """Pixels sorted in one go, to bound the memory beside the probabilities."""
@@ -170,7 +174,11 @@ class CalibrationMeter:
 
     def _planes(self, probabilities: Probabilities, truth: NDArray[Any]) -> NDArray[np.floating[Any]]:
         """The probabilities as (C, H, W), or (1, H, W) of the foreground."""
-        array = probabilities.detach().cpu().numpy() if isinstance(probabilities, Tensor) else np.asarray(probabilities)
+        if isinstance(probabilities, Tensor):
+            probabilities = probabilities.detach().cpu()
+            # NumPy has no bfloat16, in which models run under autocast.
+            probabilities = (probabilities.float() if probabilities.dtype == torch.bfloat16 else probabilities).numpy()
+        array = np.asarray(probabilities)
         shapes: Sequence[tuple[int, ...]] = [(self.num_classes, *truth.shape)]
         if self.num_classes == 2:
             shapes = [*shapes, truth.shape, (1, *truth.shape)]
@@ -190,7 +198,7 @@ class CalibrationMeter:
     def _check(self, values: NDArray[np.floating[Any]]) -> None:
         if values.size == 0:
             return
-        if not (values.min() >= 0 and values.max() <= 1):
+        if not (values.min() >= -ROUNDING and values.max() <= 1 + ROUNDING):
             raise DataError(
                 f"the probabilities reach from {values.min():g} to {values.max():g}, expected 0 to 1; "
                 "take the softmax or sigmoid of logits, and divide 8-bit maps by 255"
