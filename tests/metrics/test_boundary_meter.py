@@ -146,3 +146,11 @@ def test_results_that_do_not_fit_are_refused():
     assert change(out, out, "trimap_iou").interval.value == 0
     with pytest.raises(DataError, match="same images"):
         change(base, scored(0, images=8), "boundary_iou")
+
+
+def test_an_image_that_has_no_boundary_scores_is_not_counted_either():
+    meter = BoundaryMeter(CLASSES, border_share=-1)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="border_share"):
+            meter.update("image", truth_of(1), truth_of(1))
+    assert meter.result().names == ()

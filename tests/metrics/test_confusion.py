@@ -244,3 +244,19 @@ def test_fewer_than_two_classes_or_too_many_are_refused():
         count(np.zeros((1, 1), int), np.zeros((1, 1), int), 1)
     with pytest.raises(ConfigError, match="at most 65,535"):
         count(np.zeros((1, 1), int), np.zeros((1, 1), int), 65_536)
+
+
+def test_lists_are_label_maps_too_and_of_several_sizes_they_are_refused():
+    rows, maps = [[0, 1], [1, 1]], [np.array([[0, 1]]), np.array([[1, 1]])]
+    meter = EvaluationMeter(("background", "object"))
+    meter.update("rows", rows, rows)
+    meter.update_many(["one", "two"], maps, maps)
+    assert meter.result().counts[:, 0].tolist() == [[1, 3], [1, 1], [0, 2]]
+    uneven = [np.zeros((2, 2), int), np.zeros((2, 3), int)]
+    with pytest.raises(DataError, match="one size"):
+        meter.update_many(["three", "four"], uneven, uneven)
+
+
+def test_labels_of_a_bool_mask_are_named_beside_any_ignored_label():
+    with pytest.raises(DataError, match=r"the prediction holds 7 \(1 px\)"):
+        count(np.array([[7]]), np.array([[True]]), 2, ignore_index=2**64 - 1)

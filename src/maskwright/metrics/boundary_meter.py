@@ -65,14 +65,18 @@ class BoundaryMeter:
 
     def update(self, name: str, prediction: LabelMap, target: LabelMap) -> None:
         """Add one image; arguments and errors as in `EvaluationMeter.update`."""
-        self._counts.update(name, prediction, target)
-        self._scores[name] = boundary_scores(
+        image = EvaluationMeter(self._counts.classes)
+        image.update(name, prediction, target)
+        scores = boundary_scores(
             prediction,
             target,
             num_classes=len(self._counts.classes),
             border_share=self.border_share,
             empty=self.empty,
         )
+        # Refuses a name that was there before; behind it nothing fails, so that counts and scores hold the same images.
+        self._counts.merge(image)
+        self._scores[name] = scores
 
     def merge(self, other: "BoundaryMeter") -> None:
         """Add the images of another meter behind those of this one; the other stays as it is.

@@ -138,7 +138,7 @@ class EvaluationMeter:
             confusion = count(prediction, target, len(self.classes), ignore_index=self.ignore_index)
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
-        self._images |= _counted([name], confusion[None], target.shape)
+        self._images |= _counted([name], confusion[None], np.shape(target))
 
     def update_many(self, names: Sequence[str], predictions: LabelMaps, targets: LabelMaps) -> None:
         """Add N images of one size, counted on all threads.
@@ -166,7 +166,7 @@ class EvaluationMeter:
                 image = first + wrong
                 error = _label_error(predictions[image], targets[image], len(self.classes), self.ignore_index)
                 raise DataError(f"{names[image]}: {error}")
-            added |= _counted(names[part], counts, targets.shape[1:])
+            added |= _counted(names[part], counts, np.shape(targets[part])[1:])
         self._images |= added
 
     def merge(self, other: "EvaluationMeter") -> None:
@@ -266,7 +266,12 @@ def as_labels(
 
 
 def _on_host(labels: LabelMap | LabelMaps) -> Labels:
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        return labels.detach().cpu().numpy()
+    try:
+        return np.asarray(labels)
+    except ValueError as error:
+        raise DataError(f"label maps of one call must have one size; got a list of others ({error})") from error
 
 
 def _refuse_other_kinds(labels: Labels | Tensor, role: str, expected: str, advice: str) -> None:
@@ -329,7 +334,8 @@ def _counted(names: Sequence[str], counts: Int64[np.ndarray, "n c c"], shape: Se
 
 def _label_error(prediction: LabelMap, target: LabelMap, num_classes: int, ignore_index: int) -> DataError:
     """Says which labels of the two maps are no class, and how many pixels carry each."""
-    predicted, truth = _on_host(prediction), _on_host(target)
+    # A bool cannot be compared with every label.
+    predicted, truth = (labels * np.uint8(1) for labels in (_on_host(prediction), _on_host(target)))
     scored = truth != ignore_index
     faults = []
     for role, labels in (("target", truth), ("prediction", predicted)):
