@@ -150,6 +150,19 @@ def test_yolo_of_roboflow(tmp_path: Path) -> None:
         assert text in noted, text
 
 
+@pytest.mark.parametrize("settings", ["train: images/train\nval: images/val\nnames: [cat]\n", ""])
+def test_yolo_looks_into_folders_of_folders(tmp_path: Path, settings: str) -> None:
+    if settings:
+        (tmp_path / "data.yaml").write_text(settings)
+    for inside in ("train", "train/deeper", "val/deeper"):
+        picture(tmp_path / "images" / inside / "a.png")
+        (tmp_path / "labels" / inside).mkdir(parents=True)
+        (tmp_path / "labels" / inside / "a.txt").write_text("0 0 0 0.5 0 0.5 1 0 1\n")
+    found = read(tmp_path, "yolo")
+    assert [item.part for item in found.items] == ["train", "train", "val"]
+    assert all(np.array_equal(item.labels(), box((1, 0, 0, 6, 8))) for item in found.items)
+
+
 def test_yolo_with_paths_of_another_machine_and_lists(tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text("path: /home/me/sets/x\ntrain: train.txt\nval: images/val\nnames: {0: cat}\n")
     for part in ("train", "val"):
@@ -307,6 +320,21 @@ def test_label_studio_tasks(tmp_path: Path) -> None:
     assert "task 2: it is a int" in found.broken[0]
 
 
+def test_label_studio_labels_for_all_shapes(tmp_path: Path) -> None:
+    """With <Polygon/> beside <Labels>, a region stands there twice: as what it is, and with its labels."""
+    result = []
+    for number, region in enumerate(label_studio_regions()):
+        names = region["value"].pop(region["type"])
+        region |= {"id": f"r{number}", "type": region["type"].removesuffix("labels")}
+        result += [region, {**region, "type": "labels", "value": {**region["value"], "labels": names}}]
+    (tmp_path / "p.json").write_text(json.dumps([{"data": {"image": "a.png"}, "annotations": [{"result": result}]}]))
+    picture(tmp_path / "a.png")
+    found = read(tmp_path, "label_studio")
+    assert np.array_equal(found.items[0].labels(), LABEL_STUDIO)
+    (note,) = found.notes
+    assert "region 10: it is left out: labels of a labels are no region" in note
+
+
 def test_label_studio_min(tmp_path: Path) -> None:
     regions = label_studio_regions()[:4]
     flat = [{"original_width": 12, "original_height": 8, **region["value"]} for region in regions]
@@ -341,6 +369,17 @@ def test_geojson_in_pixels_with_holes(tmp_path: Path) -> None:
     found = read(tmp_path, "geojson")
     expected = box((1, 1, 1, 6, 6), (0, 2, 2, 4, 4), (1, 7, 0, 8, 1), (1, 9, 0, 10, 1))
     assert np.array_equal(found.items[0].labels(), expected) and len(found.notes) == 2
+
+
+def test_geojson_of_qupath_without_a_collection_and_with_derived_classes(tmp_path: Path) -> None:
+    one = feature("my region", [ring(1, 1, 6, 6)], key="name")
+    one["properties"] |= {"objectType": "annotation", "classification": {"names": ["Tumor", "Positive"]}}
+    # Coordinates beyond degrees tell that all are pixels.
+    (tmp_path / "a.geojson").write_text(json.dumps([one, feature("Stroma", [ring(8, 1, 12, 95)])]))
+    picture(tmp_path / "a.png")
+    found = read(tmp_path, "geojson")
+    assert found.classes == ("background", "Stroma", "Tumor: Positive") and found.notes == []
+    assert np.array_equal(found.items[0].labels(), box((2, 1, 1, 6, 6), (1, 8, 1, 12, 8)))
 
 
 def test_geojson_that_may_be_degrees_is_refused_and_pixels_beyond_them_are_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ Written, label maps come back exactly; ignored regions are of a class `__ignore_
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,12 @@ Place = Callable[[np.ndarray], np.ndarray]
 
 
 def recognise(path: Path) -> bool:
-    """Whether a file begins as a FeatureCollection, or a folder or a part in it has one that does."""
+    """Whether a file looks like a FeatureCollection or a list of features, or a folder or a part in it has one that does."""
     if path.is_dir():
         folders = (path, *(path / part for part in ("train", "val", "valid", "test")))
         return any(recognise(file) for folder in folders for suffix in _SUFFIXES for file in some_files(folder, suffix))
-    return path.suffix.lower() in _SUFFIXES and '"FeatureCollection"' in ends_of(path)
+    text = ends_of(path) if path.suffix.lower() in _SUFFIXES else ""
+    return '"FeatureCollection"' in text or (text.startswith("[") and bool(re.search(r'"type"\s*:\s*"Feature"', text)))
 
 
 def read(path: Path, images: Path | None = None, classes: ClassNames | None = None) -> AnnotationSet:
@@ -108,6 +110,8 @@ class _File:
 
     def __init__(self, file: Path, finder: Images, notes: list[str]) -> None:
         content = read_json(file)
+        if isinstance(content, list) and all(isinstance(one, dict) for one in content):  # QuPath can leave the rest out
+            content = {"features": content}
         features = content.get("features") if isinstance(content, dict) else None
         if not isinstance(features, list):
             raise DataError(f"{file}: has no list of features; expected a FeatureCollection")
@@ -167,7 +171,9 @@ def _class_of(feature: object) -> str:
     for key in _KEYS:
         value = properties.get(key) if isinstance(properties, dict) else None
         if isinstance(value, dict):
-            value = value.get("name")
+            # QuPath's derived classes have several names.
+            several = value.get("names")
+            value = ": ".join(map(str, several)) if isinstance(several, list) else value.get("name")
         if isinstance(value, str | int) and str(value):
             return str(value)
     raise DataError(f"it has no class; expected a property called {', '.join(_KEYS)}")

@@ -49,7 +49,9 @@ _CONFIG = "label_config.xml"
 _MOST_STRANGERS = 1000
 """Entries that are no tasks, after which a file is none of the tool's."""
 
-_LABELS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
+_LABELS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels", "labels")
+_GEOMETRY = {"rle": "brushlabels", "points": "polygonlabels", "radiusX": "ellipselabels", "height": "rectanglelabels"}
+"""What tells the shape of a region whose labels are of the kind for all shapes."""
 
 
 def recognise(path: Path) -> bool:
@@ -138,7 +140,11 @@ def _task(task: object, where: str, finder: Images, notes: list[str]) -> _Task:
     if size is None:
         size = read_size(image) if image is not None else _told_size(data)
     shapes = []
+    # Such a region stands there twice, first without its label.
+    told_apart = {str(result.get("id")) for result in results if result.get("labels")}
     for number, result in enumerate(results, start=1):
+        if str(result.get("id")) in told_apart and not any(result.get(key) for key in _LABELS):
+            continue
         try:
             shapes.append(_shape(result, size))
         except DataError as error:
@@ -204,12 +210,16 @@ def _shape(result: Mapping[str, Any], size: tuple[int, int]) -> Shape:
     if kind is None:
         raise DataError(f"a {result.get('type') or 'region without a label'} is no region of a class")
     names = result[kind]
+    if kind == "labels":
+        kind = next((of_kind for key, of_kind in _GEOMETRY.items() if key in result), kind)
     if not isinstance(names, list) or not isinstance(names[0], str):
         raise DataError(f"its {kind} are {names!r:.60}; expected a list of names")
     if result.get("image_rotation"):
         raise DataError("its image was turned in the tool, which is not supported")
     if kind == "brushlabels":
         return Bitmap(names[0], _brush(result, size))
+    if kind not in _CORNERS:
+        raise DataError(f"labels of a {result.get('type')} are no region")
     try:
         return Polygon(names[0], ring_of(_CORNERS[kind](result, *size), *size))
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -12,7 +12,7 @@ from ...errors import DataError
 from ...types import IGNORE_INDEX
 from ..classes import ClassNames, ClassTable
 from ..decode import MAX_PIXELS
-from ..naming import IMAGE_SUFFIXES
+from ..naming import IMAGE_SUFFIXES, list_images
 
 IGNORE_CLASS = "__ignore__"
 """Class of ignored regions in formats that have none of their own; labelme's name."""
@@ -167,6 +167,12 @@ def is_picture(path: Path) -> bool:
         return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     except (OSError, ValueError):  # a name too long, or one that no file can have
         return False
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Return the pictures of a folder, then those of the folders in it."""
+    deeper = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
+    return [picture for inside in (folder, *deeper) for picture in list_images(inside)]
 
 
 def read_json(path: Path) -> Any:

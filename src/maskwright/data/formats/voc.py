@@ -20,10 +20,9 @@ from ..colours import Colour, describe_colours, labels_of_colours
 from ..decode import read_size
 from ..folder import read_list
 from ..io import read_colours, read_labels, write_mask
-from ..naming import list_images
 from ..voc import CLASSES, colour_map
 from .record import Annotated, AnnotationSet, Labels, Layout, Target, Written
-from .sources import Images, is_background, part_of, unique_names
+from .sources import Images, is_background, part_of, pictures_below, unique_names
 from .writing import Format
 
 _LISTS = Path("ImageSets") / "Segmentation"
@@ -116,9 +115,7 @@ def _parts(root: Path, masks: Collection[str]) -> dict[str, str]:
 
 def _masks(folder: Path) -> dict[str, Path]:
     """Return path below the folder, without suffix → mask; CVAT keeps the folders that pictures had."""
-    deeper = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    found = [mask for inside in (folder, *deeper) for mask in list_images(inside)]
-    return {mask.relative_to(folder).with_suffix("").as_posix(): mask for mask in found}
+    return {mask.relative_to(folder).with_suffix("").as_posix(): mask for mask in pictures_below(folder)}
 
 
 def _read_mask(path: Path, colours: Sequence[Colour]) -> Labels:

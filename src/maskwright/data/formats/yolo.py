@@ -22,11 +22,11 @@ from ...files import write_text
 from ...types import IGNORE_INDEX
 from ..classes import ClassNames, read_class_names
 from ..decode import read_size
-from ..naming import IMAGE_SUFFIXES, list_images
+from ..naming import IMAGE_SUFFIXES
 from .outlines import bridged, regions_of
 from .record import Annotated, AnnotationSet, Layout, Target, Written
 from .shapes import Drawing, Polygon, Shape, ring_of
-from .sources import Images, class_table, is_background, some_files, unique_names
+from .sources import Images, class_table, is_background, pictures_below, some_files, unique_names
 from .writing import Format
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -172,8 +172,10 @@ def _folders(root: Path, settings: Mapping[str, Any], notes: list[str]) -> list[
                 else:
                     named.append((place, part))
         return named
-    inside = [(root / "images", ""), *((root / "images" / key, part) for key, part in _PARTS.items())]
+    inside = [(root / "images" / key, part) for key, part in _PARTS.items()]
     inside += [(root / key / "images", part) for key, part in _PARTS.items()]
+    # The last: what lies in a folder of a part is of that part.
+    inside.append((root / "images", ""))
     return [(folder, part) for folder, part in inside if folder.is_dir()]
 
 
@@ -190,7 +192,7 @@ def _below(root: Path, base: str, entry: str) -> Path | None:
 def _listed(root: Path, place: Path, notes: list[str]) -> list[Path]:
     """Return the pictures of a folder, or those that a text file lists."""
     if place.is_dir():
-        return list_images(place)
+        return pictures_below(place)
     pictures = []
     for line in place.read_text(encoding="utf-8", errors="replace").splitlines() if place.suffix == ".txt" else []:
         picture = _below(root, "", line.strip()) if line.strip() else None
