@@ -12,6 +12,8 @@ The names below are loaded when they are first used, since most of them bring Py
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from maskwright.ops import kernel_cache
+
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
@@ -36,6 +38,9 @@ _HOMES = {
     "maskwright.types": ("EvaluationResult", "Prediction", "RefinedMask", "Sample"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+# Before any module loads a kernel.
+kernel_cache.provide()
 
 if TYPE_CHECKING:
     from maskwright.data.catalog import DataConfig, open_data
