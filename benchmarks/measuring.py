@@ -1,4 +1,4 @@
-"""Claim: label maps are counted many times as fast as torchmetrics and scikit-learn do it, and faster than by NumPy's bincount.
+"""Claim: label maps are counted many times as fast as by torchmetrics and scikit-learn, and faster than by bincount.
 
     python benchmarks/measuring.py --out measuring.json
 
