@@ -1,4 +1,4 @@
-"""GeoJSON (RFC 7946): a FeatureCollection per image, with polygons and multipolygons and their holes.
+"""GeoJSON (RFC 7946): a FeatureCollection, or a list of features, per image, with (multi)polygons and their holes.
 
 A source is one file; or a folder with files in it or in its subfolders, of which `train`, `val` and `test` are parts. The
 class of a feature is one of its properties: `label`, `class`, `class_name`, `category`, `classification` (QuPath) or
