@@ -2,7 +2,7 @@
 
 Positions are in percent of the image. A brush is a compressed picture of four channels (`ops.bit_runs`), of which the
 last, opacity, is the mask. Of several annotations of one task the first that was not cancelled is read; predictions are
-not. Key points and the like are no regions and are left out.
+not. Key points and the like are no regions and are left out. Labels for all shapes (`<Labels>`) are read like those of one.
 
 The order of the classes is that of `label_config.xml` beside the file, the labelling interface, else sorted. The image of a
 task is looked for by the name in its address, also without the 8 digits that an upload puts before it.

@@ -2,8 +2,8 @@
 
 `data.yaml` names the classes (`names`) and the folders or lists of images of each part (`train`, `val`, `test`, below
 `path`); labels lie where `images` in an image's path is `labels`. Without it, `images/` and `labels/` (each with parts, or
-each in parts) are read, and `classes.txt` names the classes. Folders in these are looked into. Paths are looked for below the source only. A line of
-five numbers is a box of the detection format: no mask, so it is left out.
+each in parts) are read, and `classes.txt` names the classes. Folders in these are looked into. Paths are looked for below
+the source only. A line of five numbers is a box of the detection format: no mask, so it is left out.
 
 Written, label maps come back exactly, but for ignored pixels, which the format has not: they become background. Holes are
 joined to the outer ring by a line without width. Ultralytics itself fills polygons with their outline, half a pixel more.
