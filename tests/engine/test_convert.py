@@ -160,3 +160,10 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["convert", str(tmp_path), "--out", str(tmp_path / "out"), "--to", "excel"]) == 2
     assert "excel" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("from_format", [None, "coco"])
+def test_a_source_that_is_not_there_is_said_to_be_missing(tmp_path: Path, from_format: str | None) -> None:
+    with pytest.raises(DataError, match="nothing.json: is not there"):
+        convert(tmp_path / "nothing.json", tmp_path / "out", to="folder", from_format=from_format)
+    assert not (tmp_path / "out").exists()

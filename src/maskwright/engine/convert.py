@@ -65,12 +65,12 @@ def convert(
         BatchError: some images could not be read or written; the others are.
         WriteError: no space, no permission.
     """
+    if not source.exists():
+        raise DataError(f"{source}: is not there; expected a file or folder of annotations")
     name = from_format or _recognised(source)
     for one in (name, to):
         if one not in FORMATS:
             raise ConfigError(f"unknown format {one!r}; expected one of {', '.join(FORMATS)}")
-    if not source.exists():
-        raise DataError(f"{source}: is not there; expected a file or folder of annotations")
     if images is not None and not images.is_dir():
         raise DataError(f"--images {images}: is no folder; expected the one that holds the pictures")
     _check_place(source, out)
