@@ -95,6 +95,8 @@ def test_extreme_logits_are_finite_probabilities(tmp_path: Path) -> None:
     [
         (BINARY, "labels"),
         (BINARY * 255, "binary"),
+        (BINARY.astype(np.uint16) * 255, "binary"),
+        (BINARY.astype(np.uint16) * 65535, "binary"),
         (np.where(LABELS == 2, 255, BINARY).astype(np.uint8), "labels"),
         (LABELS, "labels"),
         (np.zeros(SIZE, np.uint8), "labels"),
@@ -125,6 +127,7 @@ def test_twenty_labels_of_more_than_two_classes_are_no_probabilities(tmp_path: P
         (np.arange(63, dtype=np.uint8).reshape(SIZE), False, "--kind labels or --kind probabilities"),
         (np.arange(63).reshape(SIZE) % 7 * 1.0, False, "--kind logits"),
         (np.linspace(0, 1, 63).reshape(SIZE), True, "--kind probabilities"),
+        (np.where(BINARY, 0.05, -0.05), False, "--kind probabilities or --kind logits"),
     ],
 )
 def test_what_may_be_two_things_names_the_option_that_decides(
@@ -134,6 +137,16 @@ def test_what_may_be_two_things_names_the_option_that_decides(
     with pytest.raises(DataError) as caught:
         kind(path, truth=truth)
     assert says in " ".join(str(caught.value).split())
+
+
+def test_twenty_integers_beside_two_classes_may_be_labels_that_the_truth_lacks(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.arange(63, dtype=np.uint8).reshape(SIZE) % 21)
+    with pytest.raises(DataError, match="up to 20, .*--kind labels or --kind probabilities"):
+        kind(path, num_classes=2)
+
+
+def test_whole_numbers_of_several_channels_are_logits(tmp_path: Path) -> None:
+    assert kind(save(tmp_path / "a.npy", one_hot(LABELS, 3) * 4.0)) == "logits"
 
 
 def test_a_folder_is_judged_as_a_whole(tmp_path: Path) -> None:

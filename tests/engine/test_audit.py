@@ -76,6 +76,7 @@ def test_every_form_of_binary_masks_has_the_same_counts(two: Path) -> None:
     for i, (truth, prediction) in enumerate(scenes(2)):
         noise = np.random.default_rng(i).integers(0, 40, prediction.shape)
         put(two / "truth255", f"i{i}_gt.png", truth * 255)
+        put(two / "truth65535", f"i{i}_gt.png", truth.astype(np.uint16) * 65535)
         put(two / "binary", f"i{i}_pred.png", prediction * 255)
         put(two / "grey", f"i{i}.png", np.where(prediction, 200, 20).astype(np.uint8) + noise.astype(np.uint8))
         put(two / "wide", f"i{i}.png", (np.where(prediction, 200, 20) * 256 + noise).astype(np.uint16))
@@ -85,7 +86,7 @@ def test_every_form_of_binary_masks_has_the_same_counts(two: Path) -> None:
         put(two / "rgb", f"i{i}.png", np.repeat(prediction[..., None] * 255, 3, axis=2))
     expected = counts(predictions=two / "masks", targets=two / "truth")
     for form in ("binary", "grey", "wide", "logits", "softmax", "last", "rgb"):
-        for truth in ("truth", "truth255"):
+        for truth in ("truth", "truth255", "truth65535"):
             np.testing.assert_array_equal(counts(predictions=two / form, targets=two / truth), expected, err_msg=form)
 
 
@@ -188,7 +189,7 @@ def test_another_size_is_refused_or_enlarged_and_said(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     findings = audit(tmp_path / "out", **given, resize="nearest")
     assert any("6 of 6 predictions are not of the size" in text for text in findings.warnings)
-    assert any("network size" in text for text in findings.warnings)
+    assert any("brought to it by the nearest pixel" in text for text in findings.warnings)
     small = counts(predictions=tmp_path / "masks", targets=tmp_path / "masks")
     np.testing.assert_array_equal(findings.first.result.counts[:, 1], 6 * small[:, 1])
 
@@ -250,6 +251,29 @@ def test_more_classes_predicted_than_true_are_counted_where_no_table_says_how_ma
     findings = audit(tmp_path / "out", predictions=tmp_path / "masks", targets=tmp_path / "truth")
     assert findings.first.result.classes[-1] == "class 4"
     assert any("predicted but not in the truth" in text for text in findings.warnings)
+
+
+@pytest.mark.parametrize(
+    ("stretched", "says"), [((0, 50, 100), r"0, 50, 100, the truth the classes 0\.\.2"), ((3, 9, 9), "3, 9, the truth")]
+)
+def test_labels_stretched_to_be_seen_do_not_become_classes(
+    tmp_path: Path, stretched: tuple[int, ...], says: str
+) -> None:
+    for i, (truth, prediction) in enumerate(scenes(3)):
+        put(tmp_path / "truth", f"i{i}.png", truth)
+        put(tmp_path / "masks", f"i{i}.png", np.array(stretched, np.uint8)[prediction])
+    with pytest.raises(DataError, match=says):
+        counts(predictions=tmp_path / "masks", targets=tmp_path / "truth")
+    found = counts(predictions=tmp_path / "masks", targets=tmp_path / "truth", kind="labels")
+    assert found.shape[2] == max(stretched) + 1
+
+
+def test_fewer_channels_than_the_truth_has_classes_are_refused_without_a_table_too(tmp_path: Path) -> None:
+    for i, (truth, prediction) in enumerate(scenes(4)):
+        put(tmp_path / "truth", f"i{i}.png", truth)
+        put(tmp_path / "masks", f"i{i}.npy", one_hot(prediction, 4)[1:] * 9 - 4)
+    with pytest.raises(DataError, match=r"3 channel\(s\) of logits; expected one for each of the 4 classes"):
+        counts(predictions=tmp_path / "masks", targets=tmp_path / "truth")
 
 
 @pytest.mark.parametrize("case", ["one image", "one class", "all ignored", "1x1", "one empty"])

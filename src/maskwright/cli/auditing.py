@@ -40,8 +40,8 @@ def audit(
         train: folder of the training images; finds those that are among the images of the test, too.
         kind: what the values of predictions mean; auto tells by the values, and says what it took them for.
         target_kind: what those of the true masks mean.
-        resize: predictions of another size than the truth are refused, or enlarged by the nearest pixel, which the page
-            then says.
+        resize: predictions of another size than the truth are refused, or brought to it by the nearest pixel, which the
+            page then says.
         skip_broken: leave out images with a file that cannot be scored, and say so; else nothing is scored.
         boundary: also score the edges of the masks; takes longer.
         threshold: of COCO files of results: score, 0-1, that an object must reach to be drawn into the mask.

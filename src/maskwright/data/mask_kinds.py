@@ -5,7 +5,8 @@ From all together, so that a soft mask that happens to hold 0 and 255 alone is n
 - colours: classes by the colours of the class table; without such a table there is no reading;
 - floats: what the `.npz` archive calls them; else probabilities where all lie in [0, 1] or close to it, else logits;
 - integers that all name classes (of the truth also 255, ignored): labels;
-- 0 and one other value, where there are two classes: binary; where nothing says how many classes there are, only 0 and 255;
+- 0 and one other value, where there are two classes: binary; where nothing says how many classes there are, only 0 and
+  255, or 0 and 65535;
 - 8- or 16-bit integers of 16 and more values, where there are two classes: probabilities, the largest integer is 1;
 - all other integers: labels.
 
@@ -26,6 +27,9 @@ from .any_mask import Contents, Kind, Stored
 
 FEWEST_GREYS = 16
 """Integers are taken for probabilities where a folder has so many different values."""
+
+LARGEST_16_BITS = 65535
+"""White of a mask of 16 bits; of labels there are at most 255."""
 
 OVERSHOOT = 0.1
 """Floats that leave [0, 1] by no more are probabilities that interpolation spoilt, not logits."""
@@ -155,9 +159,15 @@ def _float_kind(contents: Sequence[Contents], folder: Path, option: str) -> Kind
     if len(named) == 1 and named != {"auto"}:
         return named.pop()
     low, high = min(one.low for one in contents), max(one.high for one in contents)
+    single = contents[0].channels == 1
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        if single and low < 0 and high <= 0.5:
+            raise DataError(
+                f"{folder} holds floats from {low:g} to {high:g}, which may be faint probabilities or logits; say "
+                f"{option} probabilities or {option} logits"
+            )
         return "probabilities"
-    if low >= 0 and all(one.whole for one in contents):
+    if single and low >= 0 and all(one.whole for one in contents):
         raise DataError(
             f"{folder} holds whole numbers from {low:g} to {high:g} as floats, which may be labels or logits; save labels "
             f"as integers, or say {option} logits"
@@ -177,7 +187,7 @@ def _integer_kind(
                 "binary"
             )
         return "binary"
-    if values == {0, IGNORE_INDEX}:
+    if values in ({0, IGNORE_INDEX}, {0, LARGEST_16_BITS}):
         return "labels" if num_classes is not None and num_classes > 2 else "binary"
     if not labels or max(labels) <= 1 or (num_classes is not None and (num_classes > 2 or max(labels) < num_classes)):
         return "labels"
@@ -194,7 +204,7 @@ def _integer_kind(
     if distinct < FEWEST_GREYS or not whole:
         return "labels"
     top = max(value for value in values if value != IGNORE_INDEX)
-    if num_classes is None and top <= whole // 2:
+    if top <= whole // 2:
         raise DataError(
             f"{folder} holds {distinct} different integers up to {top}, which may be labels or faint probabilities; say "
             f"{option} labels or {option} probabilities"

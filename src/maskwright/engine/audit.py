@@ -42,7 +42,7 @@ class AuditConfig:
         train: folder of the training images, which should not be among those of the test.
         kind: what the values of predicted masks mean.
         target_kind: what those of true masks mean.
-        resize: predictions of another size than their truth are refused, or enlarged by the nearest pixel.
+        resize: predictions of another size than their truth are refused, or brought to it by the nearest pixel.
         skip_broken: whether images with a file that cannot be scored are left out.
         boundary: whether to score the edges too.
         threshold: score, 0–1, that an object of a COCO file of results must reach.
@@ -91,7 +91,7 @@ class Scored:
         taken: what its files were taken for, in words.
         result: exact counts, a `BoundaryResult` where edges were asked for.
         calibration: how far its probabilities can be believed; None where it has none.
-        resized: how many predictions were enlarged.
+        resized: how many predictions were of another size than their truth.
         sizes: the sizes of those before it, height and width.
         constant: images whose prediction is one label all over.
     """
@@ -241,7 +241,7 @@ class _Counter:
 
 
 def fit(predicted: Predicted, size: Size, *, resize: Resize, what: str) -> Predicted:
-    """Return a prediction at the size of its truth, enlarged by the nearest pixel where that is wanted.
+    """Return a prediction at the size of its truth, brought to it by the nearest pixel where that is wanted.
 
     Raises:
         DataError: another size, and no leave to change it.

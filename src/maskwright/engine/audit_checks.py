@@ -65,8 +65,8 @@ def _of_stage(stage: Scored, audited: Audited) -> Iterator[str]:
         sizes = ", ".join(f"{width} x {height}" for height, width in sorted(stage.sizes)[:3])
         yield (
             f"{stage.resized} of {images} predictions are not of the size of their truth ({sizes}"
-            f"{', ...' if len(stage.sizes) > 3 else ''}) and were enlarged by the nearest pixel: this is the score at "
-            "network size, not what the model could reach at the image's own."
+            f"{', ...' if len(stage.sizes) > 3 else ''}) and were brought to it by the nearest pixel: this is not the score "
+            "that the model could reach at the image's own size."
         )
     if _perfect(stage.result):
         yield "Every prediction equals its true mask, pixel by pixel: is the folder a copy of the truth?"

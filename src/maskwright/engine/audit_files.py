@@ -15,7 +15,7 @@ from ..data.catalog import DataConfig, official_colours, open_data
 from ..data.classes import ClassTable, read_class_table
 from ..data.colours import describe_colours, labels_of_colours
 from ..data.io import as_colours
-from ..data.mask_kinds import kind_of, labels_of, probabilities_of
+from ..data.mask_kinds import LARGEST_16_BITS, kind_of, labels_of, probabilities_of
 from ..errors import ConfigError, DataError, ImageError
 from ..progress import track
 from ..report.records import Look
@@ -123,25 +123,26 @@ def open_masks(predictions: Path, truth: Truth, *, kind: Kind, threshold: float,
     if is_coco(predictions, PREDICTIONS):
         return coco_results(predictions, truth, threshold)
     paths = pair_folder(predictions, truth.names, truth=truth.source, others=others)
-    count = truth.count if truth.table.names or truth.count > 2 else 2
     contents, broken = _survey(
-        paths, label=f"look at {predictions.name}", table=truth.table, count=count, like=truth.sizes
+        paths, label=f"look at {predictions.name}", table=truth.table, count=truth.count, like=truth.sizes
     )
     if not contents:
         raise DataError(f"none of the {len(paths)} masks of {predictions} can be read: {next(iter(broken.values()))}")
     known = list(contents.values())
-    kind = kind_of(known, num_classes=count, truth=False, folder=predictions, option=KIND, kind=kind)
+    told = kind_of(known, num_classes=truth.count, truth=False, folder=predictions, option=KIND, kind=kind)
+    if kind == "auto" and told == "labels" and not truth.table.names:
+        _refuse_stretched(known, truth.count, predictions)
 
     def read(name: str, size: Size) -> Predicted:
-        stored = _stored(paths[name], truth.table, count=count, like=size)
-        return _prediction(stored, kind, truth, paths[name])
+        stored = _stored(paths[name], truth.table, count=truth.count, like=size)
+        return _prediction(stored, told, truth, paths[name])
 
     return Masks(
         source=predictions,
         read=read,
-        taken=_words(kind, known),
-        count=_classes_held(kind, known),
-        soft=kind in ("probabilities", "logits"),
+        taken=_words(told, known),
+        count=_classes_held(told, known),
+        soft=told in ("probabilities", "logits"),
         broken=broken,
     )
 
@@ -198,6 +199,17 @@ def _classes_held(kind: Kind, contents: Sequence[Contents]) -> int:
     return max(2, 1 + max(labels, default=0))
 
 
+def _refuse_stretched(contents: Sequence[Contents], count: int, folder: Path) -> None:
+    """Refuse 0, 50, 100, 150 where the truth has 0..3: each number would become a class, and the scores nonsense."""
+    values = sorted({value for one in contents for value in one.integers} - {IGNORE_INDEX})
+    if values and len(values) <= count and values[-1] >= 2 * count:
+        shown = ", ".join(map(str, values[:5])) + ", ..." * (len(values) > 5)
+        raise DataError(
+            f"{folder} holds the values {shown}, the truth the classes 0..{count - 1}; were they stretched to be seen? If "
+            f"these are numbers of classes, name the classes with --classes, or say {KIND} labels"
+        )
+
+
 def _with_foreground(table: ClassTable, contents: Iterable[Contents], folder: Path) -> ClassTable:
     values = {value for one in contents for value in one.integers} - {0, table.ignore}
     foreground = table.binary_foreground or (values - {IGNORE_INDEX} or {IGNORE_INDEX}).pop()
@@ -207,7 +219,7 @@ def _with_foreground(table: ClassTable, contents: Iterable[Contents], folder: Pa
             f"{folder} holds {len(others) + 1} values beside 0, such as {foreground} and {min(others)}; expected one, the "
             f"foreground, for {TARGET_KIND} binary"
         )
-    return replace(table, binary_foreground=foreground)
+    return replace(table, binary_foreground=IGNORE_INDEX if foreground == LARGEST_16_BITS else foreground)
 
 
 def _true_labels(stored: Stored, kind: Kind, table: ClassTable, path: Path) -> Labels:
@@ -215,7 +227,11 @@ def _true_labels(stored: Stored, kind: Kind, table: ClassTable, path: Path) -> L
         return _by_colours(stored, table, path)
     if kind in ("probabilities", "logits"):
         return labels_of(stored, kind, path=path)
-    return table.encode(stored.values, path=path)
+    values = stored.values
+    if kind == "binary":
+        # A table knows 8 bits: white of 16 bits is its 255.
+        values = np.where(values == LARGEST_16_BITS, IGNORE_INDEX, values)
+    return table.encode(values, path=path)
 
 
 def _by_colours(stored: Stored, table: ClassTable, path: Path) -> Labels:
@@ -234,7 +250,8 @@ def _prediction(stored: Stored, kind: Kind, truth: Truth, path: Path) -> Predict
         return Predicted(labels=_by_colours(stored, truth.table, path))
     if kind in ("probabilities", "logits"):
         soft = probabilities_of(stored, kind, path=path)
-        if (len(soft) == 1 and truth.count > 2) or (truth.table.names and len(soft) not in (1, truth.count)):
+        channels = 2 if len(soft) == 1 else len(soft)
+        if channels < truth.count or (truth.table.names and channels > truth.count):
             raise DataError(
                 f"{path}: has {len(soft)} channel(s) of {kind}; expected one for each of the {truth.count} classes"
             )
@@ -254,7 +271,7 @@ def _words(kind: Kind, contents: Sequence[Contents], *, foreground: int | None =
         return "label maps: each integer is the number of a class"
     if kind == "binary":
         others = {value for some in contents for value in some.integers} - {0}
-        values = [foreground] if foreground else sorted(others)
+        values = [foreground] if foreground and LARGEST_16_BITS not in others else sorted(others)
         return f"masks of 0 and {' or '.join(map(str, values)) or 'another value'}, which is the foreground"
     if kind == "colours":
         return "colours, by the table of classes"
