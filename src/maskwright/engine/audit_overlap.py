@@ -31,7 +31,7 @@ def overlap(audited: Audited, train: Path) -> Iterator[str]:
     ]
     same: dict[str, str] = {}
     alike: dict[str, str] = {}
-    for twins in find_twins([*seen, *own]):
+    for twins in find_twins([*seen, *own], ["training"] * len(seen) + ["test"] * len(own)):
         if twins.first < len(files) <= twins.second:
             name = result.names[twins.second - len(files)]
             (same if twins.same else alike)[name] = files[twins.first].name

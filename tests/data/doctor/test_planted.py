@@ -1,5 +1,6 @@
 """One fault of each kind among clean pairs: each is named, nothing else is called an error, and the copy is clean."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_the_users_files_stay(tmp_path: Path) -> None:
     before = tree_hash(tmp_path / "set")
     write_copy(check_data(str(tmp_path / "set"), SERIAL), tmp_path / "out", workers=0)
     assert tree_hash(tmp_path / "set") == before
+
+
+def test_no_copy_of_a_validation_image_stays_in_the_training(tmp_path: Path) -> None:
+    samples = make_clean(tmp_path / "set", 16)
+    (val, *_) = [sample for sample in samples if sample.name.startswith("val/")]
+    for name in ("copy_a", "copy_b"):
+        for path in (val.image, val.mask):
+            shutil.copy(path, tmp_path / "set" / "train" / path.parent.name / f"{name}{path.suffix}")
+    checkup = check_data(str(tmp_path / "set"), SERIAL)
+    assert stems(checkup, "same-image") == {"train/images/copy_a", "train/images/copy_b"}
+    assert not stems(checkup, "mask-shared")
+    write_copy(checkup, tmp_path / "out", workers=0)
+    assert not list((tmp_path / "out" / "train").rglob("copy_*"))
+    assert not check_data(str(tmp_path / "out"), SERIAL).has_errors
 
 
 @pytest.mark.parametrize(("stored", "habit"), [((0, 255), "binary"), ((0, 7), "binary"), ((1, 2), "shifted")])

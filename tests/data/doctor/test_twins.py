@@ -64,3 +64,23 @@ def test_another_shape_is_another_picture() -> None:
 def test_few_pictures() -> None:
     assert find_twins([]) == []
     assert find_twins([None, facts(scenes(np.random.default_rng(0), 1)[0], digest=b"a")]) == []
+
+
+@pytest.mark.parametrize("noise", [0, 1])
+def test_every_copy_has_a_twin_in_each_other_part(noise: int) -> None:
+    """Equal files of three parts, and in the last one perhaps the same picture compressed anew."""
+    rng = np.random.default_rng(0)
+    thumb = scenes(rng, 1)[0]
+    parts = ["train", "train", "train", "val", "val", "test", "test"]
+    other = facts((thumb + rng.normal(0, 1, thumb.shape)).clip(0, 255), digest=b"b")
+    images = [other if noise and part == "test" else facts(thumb, digest=b"a") for part in parts]
+    across = [twins for twins in find_twins(images, parts) if parts[twins.first] != parts[twins.second]]
+    assert all(twins.same for twins in across)
+    for index, part in enumerate(parts):
+        others = {parts[twins.first + twins.second - index] for twins in across if index in (twins.first, twins.second)}
+        assert others == {"train", "val", "test"} - {part}
+
+
+def test_a_thousand_equal_files_are_few_pairs() -> None:
+    flat = facts(np.full((THUMB, THUMB), 7), digest=b"a")
+    assert len(find_twins([flat] * 1000, ["train", "val"] * 500)) < 2000

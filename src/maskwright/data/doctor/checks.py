@@ -180,12 +180,12 @@ def _twins(examination: Examination) -> Found:
 def _shared_masks(examination: Examination) -> Found:
     """Equal masks, of more than one class, of pictures that differ."""
     alike = {(twins.first, twins.second) for twins in examination.twins}
-    first_of: dict[bytes, int] = {}
+    first_of: dict[bytes, tuple[int, bytes]] = {}
     for index, probe in enumerate(examination.probes):
         if probe.mask is None or probe.mask.distinct < 2 or probe.image is None:
             continue
-        first = first_of.setdefault(probe.mask.pixel_digest, index)
-        if first != index and (first, index) not in alike:
+        first, picture = first_of.setdefault(probe.mask.pixel_digest, (index, probe.image.digest))
+        if picture != probe.image.digest and (first, index) not in alike:
             detail = f"equals {examination.mask_name(first)}"
             yield "mask-shared", Concern(name=examination.mask_name(index), detail=detail), probe.item.title
 

@@ -127,7 +127,7 @@ def inspect_folder(root: Path, options: Options, progress: Progress) -> Examinat
         known=known,
         reading=reading,
         diagnoses=diagnoses,
-        twins=tuple(find_twins([one.image for one in probes])),
+        twins=tuple(find_twins([one.image for one in probes], [one.item.part for one in probes])),
         licences=found.licences,
     )
 
@@ -147,7 +147,7 @@ def inspect_parts(root: Path, parts: Mapping[str, Dataset], options: Options, pr
         known=Known(count=len(classes), names=tuple(classes)),
         reading=None,
         diagnoses={index: fine for index, one in enumerate(probes) if one.mask is not None},
-        twins=tuple(find_twins([one.image for one in probes])),
+        twins=tuple(find_twins([one.image for one in probes], [one.item.part for one in probes])),
     )
 
 

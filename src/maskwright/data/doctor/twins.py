@@ -49,27 +49,38 @@ class Twins:
     same: bool
 
 
-def find_twins(images: Sequence[ImageFacts | None]) -> list[Twins]:
-    """Find all pairs of pictures that are the same or almost so; those without facts, or flat ones, only by their bytes."""
-    found: dict[tuple[int, int], Twins] = {}
-    by_digest: dict[bytes, list[int]] = defaultdict(list)
+def find_twins(images: Sequence[ImageFacts | None], parts: Sequence[str] = ()) -> list[Twins]:
+    """Find pairs of pictures that are the same or almost so; those without facts, or flat ones, only by their bytes.
+
+    Args:
+        images: facts of each.
+        parts: of each; none for all in one.
+
+    Returns:
+        Of equal files not each with each, so that a thousand black pictures are not half a million pairs, but each with the
+        first of every part: whatever stands in another part too is in a pair with one from there.
+    """
+    equal: dict[bytes, list[int]] = defaultdict(list)
+    heads: dict[bytes, dict[str, int]] = defaultdict(dict)
     for index, image in enumerate(images):
         if image is not None:
-            by_digest[image.digest].append(index)
-    for same in by_digest.values():
-        # One after the other, and not each with each: a thousand black pictures are not half a million findings.
-        for a, b in zip(same[:-1], same[1:], strict=True):
-            found[a, b] = Twins(first=a, second=b, distance=0.0, same=True)
-    firsts = {indices[0] for indices in by_digest.values()}
-    having = [
-        index for index, image in enumerate(images) if image is not None and image.contrast >= _FLAT and index in firsts
-    ]
-    for a, b, distance in _near_pairs([image for i in having if (image := images[i]) is not None]):
-        one, other = images[having[a]], images[having[b]]
-        assert one is not None and other is not None
+            equal[image.digest].append(index)
+            heads[image.digest].setdefault(parts[index] if parts else "", index)
+    found: dict[tuple[int, int], Twins] = {}
+
+    def add(one: bytes, other: bytes, distance: float, same: bool) -> None:
+        for few, many in ((one, other), (other, one)):
+            for pair in ((min(a, b), max(a, b)) for a in heads[few].values() for b in equal[many] if a != b):
+                found[pair] = Twins(first=pair[0], second=pair[1], distance=distance, same=same)
+
+    for digest, indices in equal.items():
+        if len(indices) > 1:
+            add(digest, digest, 0.0, True)
+    shown = [image for indices in equal.values() if (image := images[indices[0]]) and image.contrast >= _FLAT]
+    for a, b, distance in _near_pairs(shown):
+        one, other = shown[a], shown[b]
         alike = abs(np.log(one.width * other.height / (one.height * other.width))) < 0.03
-        pair = (having[a], having[b])
-        found[pair] = Twins(first=pair[0], second=pair[1], distance=distance, same=bool(alike and distance < SAME))
+        add(one.digest, other.digest, distance, bool(alike and distance < SAME))
     return [found[pair] for pair in sorted(found)]
 
 
