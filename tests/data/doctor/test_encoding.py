@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 from maskwright.data.doctor.diagnosis import Diagnosis, diagnose, habit_code
 from maskwright.data.doctor.encoding import Known, Reading, read_set
@@ -86,6 +87,7 @@ SETS: dict[str, tuple[Store, bool, Known, str, str, str]] = {
     "from one": (png(lambda a: a + 1), False, NOBODY, "shifted", "label-shift", ""),
     "unlabelled zero": (png(lambda a: a + 1), False, Known(count=4), "shifted", "label-shift", ""),
     "stretched": (png(lambda a: a * 85), False, NOBODY, "scaled", "mask-scaled", ""),
+    "unevenly": (png(lambda a: np.array([0, 86, 170, 255], np.uint8)[a]), False, NOBODY, "scaled", "mask-scaled", ""),
     "16 bits stretched": (png(lambda a: a.astype(np.uint16) * 257), False, NOBODY, "scaled", "mask-scaled", ""),
     "floats": (npy(lambda a: a.astype(np.float32)), False, NOBODY, "labels", "", "mask-float"),
     "probabilities": (npy(lambda a: (0.1 + 0.8 * a).astype(np.float32)), True, NOBODY, "labels", "", "mask-probabilities"),
@@ -105,6 +107,30 @@ def test_habits_are_told_and_labels_had_back(tmp_path: Path, name: str) -> None:
     for path, diagnosis, truth in zip(paths, diagnoses, truths, strict=True):
         assert diagnosis.recipe is not None
         assert (apply_recipe(read_samples(path, path.read_bytes()), diagnosis.recipe) == truth).all()
+
+
+def outlined(labels: np.ndarray) -> np.ndarray:
+    inside = ndimage.binary_erosion(labels > 0)
+    return (labels > 0).astype(np.uint8) + inside
+
+
+def shrunk(labels: np.ndarray) -> np.ndarray:
+    """Resize as if labels were brightness: lines of other labels appear between two."""
+    return np.asarray(Image.fromarray(labels).resize((135, 105), Image.Resampling.BILINEAR))
+
+
+def test_a_class_of_outlines_is_no_anti_aliasing(tmp_path: Path) -> None:
+    reading, diagnoses, paths, truths = read_all(tmp_path, png(outlined), NOBODY, binary=False)
+    assert (reading.habit, reading.count, reading.lined) == ("labels", 3, True)
+    for path, diagnosis, truth in zip(paths, diagnoses, truths, strict=True):
+        assert diagnosis.code == "" and diagnosis.recipe is not None
+        assert (apply_recipe(read_samples(path, path.read_bytes()), diagnosis.recipe) == outlined(truth)).all()
+
+
+def test_labels_that_were_resized_are_no_outlines(tmp_path: Path) -> None:
+    reading, diagnoses, _, _ = read_all(tmp_path, png(shrunk), NOBODY, binary=False)
+    assert not reading.lined
+    assert sum(diagnosis.code == "mask-antialiased" for diagnosis in diagnoses) > 6
 
 
 def test_unknown_colours_are_numbered_black_first(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from maskwright.data.doctor.inspection import Options
 from maskwright.data.folder import open_folder
@@ -108,10 +109,25 @@ def test_no_copy_of_a_validation_image_stays_in_the_training(tmp_path: Path) -> 
     assert not check_data(str(tmp_path / "out"), SERIAL).has_errors
 
 
+@pytest.mark.parametrize("edges", [True, False])
+def test_a_lying_mask_is_turned_only_where_edges_tell(tmp_path: Path, edges: bool) -> None:
+    samples = make_clean(tmp_path / "set", 6)
+    for number, sample in enumerate(samples):
+        Image.fromarray(np.rot90(sample.labels, 1 if number % 2 else 3)).save(sample.mask)
+        if not edges:
+            Image.new("RGB", sample.labels.shape[::-1], (number, 0, 0)).save(sample.image)
+    checkup = check_data(str(tmp_path / "set"), SERIAL)
+    assert len(stems(checkup, "orientation")) == 6
+    assert checkup.plan is None or edges
+    if edges:
+        write_copy(checkup, tmp_path / "out", workers=0)
+    for sample in samples if edges else ():
+        copied = tmp_path / "out" / sample.mask.relative_to(tmp_path / "set")
+        assert not copied.exists() or (read_mask(copied) == sample.labels).all()
+
+
 @pytest.mark.parametrize(("stored", "habit"), [((0, 255), "binary"), ((0, 7), "binary"), ((1, 2), "shifted")])
 def test_a_binary_set_with_one_odd_mask(tmp_path: Path, stored: tuple[int, int], habit: str) -> None:
-    from PIL import Image
-
     samples = make_clean(tmp_path / "set", 16)
     for number, sample in enumerate(samples):
         labels = (sample.labels > 0).astype(np.uint8)

@@ -43,6 +43,24 @@ def test_layouts(tmp_path: Path, image: str, mask: str, part: str) -> None:
     assert build(tmp_path, image, mask) == [(part, "a", [image], [mask])]
 
 
+@pytest.mark.parametrize("said", ["images", "masks"])
+def test_the_folder_that_is_not_said_has_its_usual_name(tmp_path: Path, said: str) -> None:
+    build(tmp_path, "images/a.jpg", "masks/a.png", "odd/a.png")
+    (item,) = find_items(tmp_path, **{said: tmp_path / "odd"}).items
+    wanted = {
+        "images": tmp_path / "images" / "a.jpg",
+        "masks": tmp_path / "masks" / "a.png",
+        said: tmp_path / "odd" / "a.png",
+    }
+    assert [*item.images, *item.masks] == [wanted["images"], wanted["masks"]]
+
+
+def test_one_folder_said_for_both(tmp_path: Path) -> None:
+    build(tmp_path, "images/odd/a.jpg", "images/odd/a_mask.png", "images/b.jpg")
+    (item,) = find_items(tmp_path / "images", images=tmp_path / "images" / "odd").items
+    assert (len(item.images), len(item.masks)) == (1, 1)
+
+
 def test_what_is_missing_or_doubled(tmp_path: Path) -> None:
     files = [
         "images/a.jpg",

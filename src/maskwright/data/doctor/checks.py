@@ -120,7 +120,8 @@ def _lies_wrong(examination: Examination, index: int, probe: Probe, fit: Fit) ->
         code = "orientation" if mask == (probe.image.height, probe.image.width) else "size-differs"
         yield code, Concern(name=examination.mask_name(index), detail=sizes), probe.item.title
     elif fit.turn != fit.usual:
-        told = "by the sizes" if fit.certain and mask != (probe.image.width, probe.image.height) else "by the edges"
+        turns = mask != (probe.image.width, probe.image.height)
+        told = "by the sizes" if turns and fit.turn == probe.image.orientation else "by the edges"
         detail = f"EXIF orientation {fit.turn} brings the mask onto the image, told {told}; {sizes}"
         yield "orientation", Concern(name=examination.mask_name(index), detail=detail), probe.item.title
 

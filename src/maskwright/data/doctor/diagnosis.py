@@ -101,7 +101,7 @@ def _fitting(mask: MaskFacts, reading: Reading, plain: Recipe) -> Diagnosis:
     if reading.habit == "labels" and ignored > max(reading.ignored, 0.01) and set(mask.values) <= {0, IGNORED}:
         recipe = Recipe(table={0: 0, IGNORED: 1}) if reading.count == 2 else None
         return Diagnosis(code="mask-0-255", detail=_values(mask), recipe=recipe)
-    if reading.count > 2 and is_mixed(mask):
+    if reading.count > 2 and not reading.lined and is_mixed(mask):
         return _mixed(mask, reading, code="mask-antialiased")
     if reading.habit == "labels" and _seems_shifted(mask, reading):
         return Diagnosis(code="label-shift", detail=_values(mask), recipe=Recipe(table=_shifted(reading)))

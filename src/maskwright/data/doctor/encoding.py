@@ -31,6 +31,9 @@ _FEW_LABELS = 64
 _GAP = 0.05
 """Share of the masks that must hold a value for which twice as many numbers are skipped as there are labels."""
 
+_LINES = 0.5
+"""Share of the pixels of the labels between others that must be line for these to be lines and no surfaces."""
+
 BETWEEN_SHARE = 0.1
 """Of the border pixels: beyond it a mask is anti-aliased. Hand-drawn masks of many classes reach 0.03 (CamVid)."""
 
@@ -72,6 +75,7 @@ class Reading:
         zero: share of the masks that hold 0.
         ignored: largest share of pixels that a mask with labels has of 255.
         deep: most masks have more than 8 bits.
+        lined: a label runs as a line between two others, so that values between those of both sides mean nothing.
     """
 
     habit: Habit
@@ -85,6 +89,7 @@ class Reading:
     zero: float = 0.0
     ignored: float = 0.0
     deep: bool = False
+    lined: bool = False
 
 
 def is_deep(mask: MaskFacts) -> bool:
@@ -99,13 +104,31 @@ def varies_in_opacity(mask: MaskFacts) -> bool:
 
 def is_clean(mask: MaskFacts) -> bool:
     """Whether the values of a mask can be labels of some kind: whole, exact, few, and not mixed along the borders."""
+    return _is_exact(mask) and not is_mixed(mask)
+
+
+def _is_exact(mask: MaskFacts) -> bool:
     plain = mask.whole and not mask.inexact and not mask.coloured and not varies_in_opacity(mask)
-    return plain and mask.distinct <= _FEW_LABELS and not is_mixed(mask)
+    return plain and mask.distinct <= _FEW_LABELS
 
 
 def is_mixed(mask: MaskFacts) -> bool:
     """Whether the values along the borders lie between those on both sides, as anti-aliasing makes them."""
     return mask.texture.border >= 50 and mask.texture.between > BETWEEN_SHARE * mask.texture.border
+
+
+def _has_lines(masks: Sequence[MaskFacts]) -> bool:
+    """Whether a label of its own runs as a line between two others, such as the outline of cells.
+
+    Anti-aliasing makes such lines too, but of many values, or of labels that elsewhere have surfaces.
+    """
+    mixed = [mask for mask in masks if is_mixed(mask)]
+    if len(mixed) <= (1 - _MOST) * len(masks):
+        return False
+    values = {value for mask in mixed for value in mask.values if value != IGNORED}
+    inner = sum(pixels for mask in mixed for value, pixels in mask.values.items() if mask.low < value < mask.high)
+    between = sum(mask.texture.between for mask in mixed)
+    return max(values, default=0) <= len(values) and between >= _LINES * inner
 
 
 def read_set(masks: Sequence[MaskFacts], known: Known) -> Reading:
@@ -115,7 +138,8 @@ def read_set(masks: Sequence[MaskFacts], known: Known) -> Reading:
         return _read_colours(masks, known)
     if _palettes_differ(masks, palette):
         return _read_colours(masks, known, habit="palettes")
-    clean = [mask for mask in masks if is_clean(mask)]
+    lined = _has_lines([mask for mask in masks if _is_exact(mask)])
+    clean = [mask for mask in masks if is_clean(mask) or (lined and _is_exact(mask))]
     if len(clean) < _ODD * len(masks):
         clean = [_surfaces(mask) for mask in masks if mask.whole and not mask.coloured]
     if len(clean) < len(masks) / 2 and _holds_numbers(masks):
@@ -134,6 +158,7 @@ def read_set(masks: Sequence[MaskFacts], known: Known) -> Reading:
         zero=_share(0 in mask.values for mask in clean),
         ignored=max((mask.values.get(IGNORED, 0) / mask.pixels for mask in labelled), default=0.0),
         deep=_deep(masks),
+        lined=lined,
     )
 
 
@@ -218,6 +243,10 @@ def _guesses(core: Sequence[int], count: int | None) -> list[tuple[Habit, dict[i
     dense = 2 * len(nonzero) >= nonzero[-1] // step
     if step >= 5 and len(nonzero) > 1 and dense and (count is None or nonzero[-1] // step < count):
         found.append(("scaled", {value: value // step for value in (0, *nonzero)}))
+    even = [round(rank * nonzero[-1] / len(nonzero)) for rank in range(1, len(nonzero) + 1)]
+    near = all(abs(value - other) <= 1 for value, other in zip(nonzero, even, strict=True))
+    if nonzero[-1] in (254, IGNORED) and min(even) >= 5 and near and count in (None, len(nonzero) + 1):
+        found.append(("scaled", {0: 0, **{value: rank for rank, value in enumerate(nonzero, start=1)}}))
     first = 0 if count is not None and max(below) == count and 0 in core else 1
     if min(below) == 1 and (0 not in core or first == 0) and len(below) > 1 and max(below) <= len(below) + 1:
         table = {value: value - 1 for value in range(1, max(below) + 1)}

@@ -129,7 +129,8 @@ class Fit:
     """How the mask lies on its upright image.
 
     Attributes:
-        turn: EXIF orientation that brings the stored mask onto it; None where none does, since the sizes differ.
+        turn: EXIF orientation that brings the stored mask onto it; None where none does, since the sizes differ, or where
+            it would be a guess.
         usual: the orientation that a reader applies: the mask's own.
         certain: the turn follows from the sizes, or one is clearly the best by the edges.
         shift: see `edges.find_shift`; None where it cannot be told.

@@ -43,7 +43,9 @@ def _note(title: str, explanation: str) -> Kind:
 KINDS: dict[str, Kind] = {
     # Files that cannot be read.
     "empty-file": _error("empty file", "The file has no bytes; a copy or download was cut off."),
-    "damaged-file": _error("damaged file", "The file is truncated or corrupt and cannot be decoded to its end."),
+    "damaged-file": _error(
+        "damaged or unusable file", "The file is truncated or corrupt, or holds what can be no picture and no mask."
+    ),
     "not-an-image": _error("not an image", "The content is of no picture format, whatever the name says."),
     "too-large": _error("too large", "The header tells of more pixels than fit in memory; such files serve as bombs."),
     "not-a-file": _error("no regular file", "A folder, a pipe or a link that leads nowhere stands in place of a file."),
@@ -79,7 +81,7 @@ KINDS: dict[str, Kind] = {
     "mask-scaled": _error(
         "labels stretched over the greys",
         "The labels are multiplied by a step so that they can be seen, and are read as other classes.",
-        "Exact: divided by the step.",
+        "Exact: the values become labels in their order.",
     ),
     "label-shift": _error(
         "labels shifted by one",

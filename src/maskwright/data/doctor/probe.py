@@ -230,6 +230,8 @@ def _fit(image: ImageFacts, grey: UInt8[np.ndarray, "h w"], mask: MaskFacts, val
     # Only what EXIF tells, or what sizes demand, is a candidate: a mirrored cat has edges as good as a cat's.
     likely = [turn for turn in dict.fromkeys((usual, 1, image.orientation)) if turn in fitting]
     turn, certain = _best_turn(strength, values, likely or [turn for turn in (6, 8) if turn in fitting])
+    if not likely and not certain:
+        return Fit(turn=None, usual=usual, certain=False)
     shift = None
     if turn == usual and image.orientation == 1:
         shift = edges.find_shift(strength, edges.border_points(turned(values, turn)))

@@ -95,9 +95,9 @@ def _masks(examination: Examination) -> Iterator[Remark]:
         mask = probe.mask
         if mask is None or diagnosis.code not in ("", "mask-16-bit"):
             continue
-        for code, detail in _looks(
-            mask, objects=diagnosis.recipe is not None and diagnosis.recipe.threshold is not None
-        ):
+        objects = diagnosis.recipe is not None and diagnosis.recipe.threshold is not None
+        lined = examination.reading is not None and examination.reading.lined  # lines look ragged, and fall into specks
+        for code, detail in () if lined else _looks(mask, objects=objects):
             yield code, Concern(name=examination.mask_name(index), detail=detail), probe.item.title
         if diagnosis.recipe is not None:
             labels = label_counts(mask, diagnosis.recipe)

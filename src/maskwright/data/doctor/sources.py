@@ -66,7 +66,8 @@ def find_items(root: Path, *, images: Path | None = None, masks: Path | None = N
 
     Args:
         root: the data set.
-        images, masks: where its pictures and masks are, if not under a usual name; may be the same folder.
+        images, masks: where its pictures and masks are, if not under a usual name; may be the same folder. Of one that is
+            not said the usual names are tried, and then the other's folder.
 
     Raises:
         DataError: no such folder, or nothing in it looks like pictures and masks.
@@ -75,9 +76,9 @@ def find_items(root: Path, *, images: Path | None = None, masks: Path | None = N
         if folder is not None and not folder.is_dir():
             raise DataError(f"{folder}: is no folder; expected one with pictures and their masks.")
     if images is not None or masks is not None:
-        image_folder = images or masks
-        assert image_folder is not None
-        folders = [("", image_folder, masks or image_folder)]
+        below = _subfolders(root)
+        image_folder = images or _first(below, IMAGE_FOLDERS) or masks or root
+        folders = [("", image_folder, masks or _first(below, MASK_FOLDERS) or image_folder)]
     else:
         folders = _folders(root)
     items = [item for part, *pair in folders for item in _pair(part, *pair)]
