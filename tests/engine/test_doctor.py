@@ -57,6 +57,17 @@ def test_the_copy_trains_as_it_is(binary: Path, tmp_path: Path) -> None:
     assert main([*train, "--train.epochs", "1", "--out", str(tmp_path / "run")]) == 0
 
 
+def test_the_verdict_counts_what_is_concerned(binary: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "in all 12 samples" in check_data(str(binary), SERIAL).verdict
+    for sample in make_clean(tmp_path / "some", 12)[:8]:
+        np.save(sample.mask.with_suffix(".npy"), sample.labels.astype(np.float32))
+        sample.mask.unlink()
+    assert main(["doctor", str(tmp_path / "some"), "--workers", "0"]) == 1
+    told = capsys.readouterr()
+    assert "in 8 of 12 samples" in told.err
+    assert "mask-float: floating-point mask (8 cases, a habit of the set)" in told.out
+
+
 def test_page_and_json(binary: Path, tmp_path: Path) -> None:
     assert main(["doctor", str(binary), "--workers", "0", "--report", str(tmp_path / "report")]) == 1
     record = json.loads((tmp_path / "report" / "doctor.json").read_text())

@@ -202,8 +202,7 @@ def _verdict(examination: Examination, findings: Sequence[Finding], plan: Plan |
         rest = f"{kinds} worth a look." if counts["warning"] else "Nothing to remark."
         return f"No errors in {samples}. {rest}"
     concerned = {title for finding in findings if finding.kind.severity == "error" for title in finding.items}
-    whole = any(finding.whole for finding in findings if finding.kind.severity == "error")
-    where = f"all {samples}" if whole else f"{len(concerned)} of {samples}"
+    where = f"all {samples}" if len(concerned) == total > 1 else f"{len(concerned)} of {samples}"
     kinds = f"{counts['error']} kinds of errors" if counts["error"] > 1 else "1 kind of error"
     if plan is None:
         return f"{kinds} in {where}."

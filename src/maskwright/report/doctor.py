@@ -58,6 +58,14 @@ class FoundKind:
     files: Sequence[tuple[str, str]]
     pictures: Sequence[FoundPicture] = ()
 
+    @property
+    def extent(self) -> str:
+        """How many are concerned, in words."""
+        cases = f"{self.count} case{'' if self.count == 1 else 's'}"
+        if not self.whole:
+            return cases
+        return "a habit of the set" if self.count == 1 else f"{cases}, a habit of the set"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoctorReport:
@@ -94,18 +102,19 @@ def show_findings(kinds: Sequence[FoundKind]) -> None:
     console = console if console.is_terminal else Console(width=120)
     for kind in kinds:
         style = _STYLES[kind.severity]
-        many = "" if kind.whole or kind.severity == "note" else f" ({kind.count})"
-        where = " in the whole set" if kind.whole and kind.severity != "note" else ""
-        console.print(f"[{style}]{kind.severity}[/] [bold]{kind.code}[/]: {escape(kind.title)}{where}{many}")
+        many = "" if kind.severity == "note" else f" ({kind.extent})"
+        console.print(f"[{style}]{kind.severity}[/] [bold]{kind.code}[/]: {escape(kind.title)}{many}")
         if kind.severity != "note":
-            console.print(Padding(escape(kind.explanation), (0, 0, 0, 2)), highlight=False)
+            console.print(Padding(escape(kind.explanation), (0, 0, 0, 2), expand=False), highlight=False)
         limit = len(kind.files) if kind.severity == "note" else LINES
         for name, detail in kind.files[:limit]:
-            console.print(Padding(escape(f"{name}: {detail}" if detail else name), (0, 0, 0, 4)), highlight=False)
+            console.print(
+                Padding(escape(f"{name}: {detail}" if detail else name), (0, 0, 0, 4), expand=False), highlight=False
+            )
         if kind.count > limit:
             console.print(f"    and {kind.count - limit} more", highlight=False)
         if kind.fix and kind.severity != "note":
-            console.print(Padding(f"[dim]--fix: {escape(kind.fix)}[/]", (0, 0, 0, 2)), highlight=False)
+            console.print(Padding(f"[dim]--fix: {escape(kind.fix)}[/]", (0, 0, 0, 2), expand=False), highlight=False)
 
 
 def _rows(kind: FoundKind) -> list[tuple[str, Row]]:

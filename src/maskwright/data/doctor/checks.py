@@ -29,7 +29,6 @@ Found = Iterator[tuple[str, Concern, str]]
 
 _MOVED_PIXELS = 3
 _LYING_RIGHT = 0.8
-_SHOWN = 3
 _MOST = 0.5
 _FEW = 3
 
@@ -152,8 +151,8 @@ def _habit(examination: Examination) -> list[Finding]:
     if not alike:
         return []
     many = f"{len(alike)} of {len(examination.diagnoses)} masks"
-    shown = tuple(examination.probes[index].item.title for index in alike[:_SHOWN])
-    return [Finding(code=code, concerns=(Concern(name=many, detail=_told(examination)),), items=shown, whole=True)]
+    titles = tuple(examination.probes[index].item.title for index in alike)
+    return [Finding(code=code, concerns=(Concern(name=many, detail=_told(examination)),), items=titles, whole=True)]
 
 
 def _told(examination: Examination) -> str:
