@@ -194,6 +194,12 @@ def test_another_size_is_refused_or_enlarged_and_said(tmp_path: Path) -> None:
     np.testing.assert_array_equal(findings.first.result.counts[:, 1], 6 * small[:, 1])
 
 
+def test_the_sizes_that_are_told_are_those_of_the_resized(two: Path) -> None:
+    put(two / "masks", "i1.png", np.zeros((3, 4), np.uint8))
+    findings = audit(two / "out", predictions=two / "masks", targets=two / "truth", resize="nearest")
+    assert any("1 of 6 predictions" in text and "(4 x 3)" in text for text in findings.warnings)
+
+
 @pytest.mark.parametrize("given", ["wide", "square", "none"])
 def test_squares_that_the_images_are_not_were_scored_at_network_size(tmp_path: Path, given: str) -> None:
     for i in range(3):
@@ -226,8 +232,8 @@ def test_broken_files_stop_the_audit_or_are_left_out_of_all_folders(two: Path) -
     given = {"predictions": (two / "masks", two / "other"), "targets": two / "truth"}
     with pytest.raises(DataError) as caught:
         audit(two / "out", **given)
-    assert "2 of 6 images cannot be scored" in str(caught.value)
-    assert "i2.png" in str(caught.value) and "i4.png" in str(caught.value)
+    assert "3 of 6 images cannot be scored" in str(caught.value)
+    assert all(name in str(caught.value) for name in ("i2.png", "i4.png", "of i5"))
     findings = audit(two / "out", **given, skip_broken=True)
     assert sorted(findings.skipped) == ["i2", "i4", "i5"]
     assert {stage.result.names for stage in findings.stages} == {("i0", "i1", "i3")}

@@ -92,7 +92,7 @@ class Scored:
         result: exact counts, a `BoundaryResult` where edges were asked for.
         calibration: how far its probabilities can be believed; None where it has none.
         resized: how many predictions were of another size than their truth.
-        sizes: the sizes of those before it, height and width.
+        sizes: their sizes, height and width.
         constant: images whose prediction is one label all over.
     """
 
@@ -143,16 +143,17 @@ def count_masks(config: AuditConfig) -> Audited:
     broken = dict(truth.broken)
     for one in masks.values():
         broken |= one.broken
-    if broken and not config.skip_broken:
-        raise _all_broken(broken, len(truth.names))
     counter = _Counter(class_names(truth, masks.values()), masks, config=config)
     sizes = []
     readable = [name for name in truth.names if name not in broken]
     for name in track(readable, label="audit", total=len(readable)):
         try:
             target = truth.read(name)
-            counter.add(name, target)
-            sizes.append((target.shape[0], target.shape[1]))
+            predictions = counter.read(name, target)
+            # Once it is known that nothing will be scored, the rest is only looked at, to name all that is wrong.
+            if config.skip_broken or not broken:
+                counter.add(name, target, predictions)
+                sizes.append((target.shape[0], target.shape[1]))
         except MaskwrightError as error:
             broken[name] = str(error)
     if broken and not config.skip_broken:
@@ -202,25 +203,31 @@ class _Counter:
         self.resized = dict.fromkeys(masks, 0)
         self.constant = dict.fromkeys(masks, 0)
 
-    def add(self, name: str, target: Labels) -> None:
-        """Count one image.
+    def read(self, name: str, target: Labels) -> dict[str, tuple[Predicted, Predicted]]:
+        """Return by stage the prediction of one image as it is stored, and at the size of its truth.
 
         Raises:
-            MaskwrightError: a prediction that cannot be read or does not fit; nothing is counted then.
+            MaskwrightError: a prediction that cannot be read or does not fit.
         """
         size = (target.shape[0], target.shape[1])
         predictions = {}
         for stage, masks in self.masks.items():
+            what = f"{masks.source}: the prediction of {name}"
             stored = masks.read(name, size)
-            fitted = fit(stored, size, resize=self.resize, what=f"{masks.source}: the prediction of {name}")
-            _check_labels(fitted.labels, target, len(self.classes), what=f"{masks.source}: the prediction of {name}")
+            fitted = fit(stored, size, resize=self.resize, what=what)
+            _check_labels(fitted.labels, target, len(self.classes), what=what)
             predictions[stage] = (stored, fitted)
+        return predictions
+
+    def add(self, name: str, target: Labels, predictions: Mapping[str, tuple[Predicted, Predicted]]) -> None:
+        """Count one image, of which `read` gave the predictions."""
         for stage, (stored, fitted) in predictions.items():
             self.meters[stage].update(name, fitted.labels, target)
             if stage in self.calibration and fitted.probabilities is not None:
                 self.calibration[stage].update(fitted.probabilities, target)
-            self.sizes[stage].add(_size(stored))
-            self.resized[stage] += _size(stored) != size
+            if _size(stored) != _size(fitted):
+                self.sizes[stage].add(_size(stored))
+                self.resized[stage] += 1
             self.constant[stage] += bool((stored.labels == stored.labels.flat[0]).all())
 
     def scored(self) -> dict[str, Scored]:

@@ -95,6 +95,7 @@ def test_empty_masks_and_what_their_policy_is_worth():
         assert found.figures[name] == pytest.approx(scores.scores(result, empty=empty).iou_per_image)
     everywhere = cautions(CASES["2 classes, all empty"])["empty-masks"]
     assert "1.000 where they count 1, undefined where they are left out, 0.000 where they count 0" in everywhere.text
+    assert "On the other" not in everywhere.text
 
 
 def test_images_without_a_scored_pixel_make_no_data_set_large():

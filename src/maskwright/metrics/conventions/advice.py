@@ -190,12 +190,13 @@ def _empty_masks(result: EvaluationResult) -> Iterator[Caution]:
     with_them = float(scores.mean(scores.mask_iou(scored)))
     without = float(scores.mean(scores.mask_iou(scored, empty=np.nan)))
     as_zero = float(scores.mean(scores.mask_iou(scored, empty=0.0)))
+    others = int((no_truth & ~empty).sum())
+    false_alarms = f" On the other {others} something is predicted, which scores 0." if others else ""
     yield Caution(
         key="empty-masks",
         text=f"{int(no_truth.sum())} of {len(scored)} images ({share:.1%}) hold no foreground. On {int(empty.sum())} of "
-        f"them none is predicted either, and their policy decides: the mean IoU per image is {with_them:.3f} where they "
-        f"count 1, {_or_none(without)} where they are left out, {as_zero:.3f} where they count 0. On the other "
-        f"{int((no_truth & ~empty).sum())} something is predicted, which scores 0.",
+        f"them none is predicted either, and what these count decides: the mean IoU per image is {with_them:.3f} where they "
+        f"count 1, {_or_none(without)} where they are left out, {as_zero:.3f} where they count 0.{false_alarms}",
         figures={
             "share": share,
             "empty": float(empty.sum()),
