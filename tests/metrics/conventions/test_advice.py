@@ -107,6 +107,7 @@ def test_images_without_a_scored_pixel_make_no_data_set_large():
 
 def test_few_images_and_wide_intervals():
     assert cautions(noisy(2, 5))["few-images"].text.startswith("5 images: the interval is 0.0")
+    assert "on the same images only a paired test tells" in cautions(noisy(2, 5))["few-images"].text
     assert cautions(noisy(2, 1))["few-images"].text.startswith("1 image: there is no interval;")
     _, prediction, target = noisy(2, 21)
     prediction[::2] = 1 - prediction[::2]

@@ -216,7 +216,8 @@ def _few_images(result: EvaluationResult, quote: Recommendation) -> Iterator[Cau
     narrow = " and itself too narrow" if 1 < images < FEW_IMAGES else ""
     yield Caution(
         key="few-images",
-        text=f"{_counted(images, 'image', 'images')}: {spread}{narrow}; smaller differences between models mean nothing.",
+        text=f"{_counted(images, 'image', 'images')}: {spread}{narrow}; a smaller difference from a number of other images "
+        "means nothing, and on the same images only a paired test tells.",
         figures={"images": float(images), "width": width},
     )
 
