@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
     "orientation": _error(
         "turned against each other",
         "EXIF turns the photograph (or the mask) when it is shown, and the other lies as it is stored.",
-        "The mask is turned to the upright image, where sizes or edges tell how.",
+        "The mask is turned to the upright image, where sizes or edges tell how; else left out.",
     ),
     # Masks that are not labels.
     "labels-outside": _error(
