@@ -194,6 +194,13 @@ def test_another_size_is_refused_or_enlarged_and_said(tmp_path: Path) -> None:
     np.testing.assert_array_equal(findings.first.result.counts[:, 1], 6 * small[:, 1])
 
 
+def test_images_and_masks_in_one_folder_are_named(two: Path) -> None:
+    put(two / "images", "i0.png", np.zeros((8, 13, 3), np.uint8))
+    put(two / "images", "i0_mask.png", np.zeros((8, 13), np.uint8))
+    with pytest.raises(DataError, match=r"2 files that share an image with another: i0\.png, i0_mask\.png"):
+        counts(predictions=two / "masks", targets=two / "truth", images=two / "images")
+
+
 def test_the_sizes_that_are_told_are_those_of_the_resized(two: Path) -> None:
     put(two / "masks", "i1.png", np.zeros((3, 4), np.uint8))
     findings = audit(two / "out", predictions=two / "masks", targets=two / "truth", resize="nearest")

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from ..data.classes import ClassTable
+from ..data.folder import first_ten
 from ..data.io import read_image
 from ..data.naming import list_images
 from ..errors import DataError
@@ -93,11 +94,17 @@ def images_in(images: Path | None, names: Sequence[str]) -> Mapping[str, Path]:
     """Return name → image of the folder; empty without a folder.
 
     Raises:
-        DataError: the folder holds none of them.
+        DataError: the folder holds none of them, or several files for one.
     """
     if images is None:
         return {}
-    found = pair(names, list_images(images)).paths
+    pairing = pair(names, list_images(images))
+    found = pairing.paths
+    if pairing.doubled:
+        raise DataError(
+            f"{images} holds {len(pairing.doubled)} files that share an image with another: "
+            f"{first_ten([path.name for path in pairing.doubled])}; expected one for each true mask. Move the others away."
+        )
     if not found:
         raise DataError(f"{images} holds no image of the stems of the true masks, such as {names[0]}")
     return found
