@@ -5,9 +5,10 @@
 mIoU and the confusion matrix of 1,000 label maps of 512×512 with 21 classes, in one process, on all threads: random blocks
 of labels with a tenth of the pixels wrong, once uint8, once int64, as `argmax` gives them. Ours is `EvaluationMeter`, image
 by image and in stacks of `--stack`, with the scores at the end. Peers, each as its documentation has it: torchmetrics'
-`MulticlassJaccardIndex` beside `MulticlassConfusionMatrix`, image by image; scikit-learn's `confusion_matrix`, image by
-image, summed; NumPy's `bincount` as `fast_hist` of the FCN code (Long et al. 2015) uses it, which leaves out labels that are
-no class; and bare, where a label out of range would be counted as another pair.
+`MeanIoU`, its mIoU of segmentation, beside `MulticlassConfusionMatrix`, image by image, and `MulticlassJaccardIndex` in its
+place; scikit-learn's `confusion_matrix`, image by image, summed; NumPy's `bincount` as `fast_hist` of the FCN code (Long et
+al. 2015) uses it, which leaves out labels that are no class; and bare, where a label out of range would be counted as
+another pair.
 
 Peers take the first maps only (`--peer-maps`), since they are slow; their seconds are scaled in proportion to the maps. A
 round is one pass of each, after a warm-up; medians over the rounds count. Every matrix must equal ours to the last pixel.
@@ -28,7 +29,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.metrics import confusion_matrix
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
+from torchmetrics.segmentation import MeanIoU
 
 import maskwright
 from maskwright.metrics import EvaluationMeter
@@ -75,10 +78,18 @@ def _with_miou(meter: EvaluationMeter) -> np.ndarray:
 
 
 def torchmetrics_way(predictions: Maps, targets: Maps) -> np.ndarray:
-    metrics = MulticlassJaccardIndex(CLASSES), MulticlassConfusionMatrix(CLASSES)
+    return _by_torchmetrics(MeanIoU(CLASSES, input_format="index"), predictions, targets)
+
+
+def torchmetrics_jaccard_way(predictions: Maps, targets: Maps) -> np.ndarray:
+    return _by_torchmetrics(MulticlassJaccardIndex(CLASSES), predictions, targets)
+
+
+def _by_torchmetrics(miou: Metric, predictions: Maps, targets: Maps) -> np.ndarray:
+    metrics = miou, MulticlassConfusionMatrix(CLASSES)
     for prediction, target in zip(torch.from_numpy(predictions), torch.from_numpy(targets), strict=True):
         for metric in metrics:
-            metric.update(prediction[None], target[None])
+            metric.update(prediction[None].long(), target[None].long())
     values = [metric.compute() for metric in metrics]
     return values[1].numpy()
 
@@ -108,6 +119,7 @@ def fast_hist_way(predictions: Maps, targets: Maps) -> np.ndarray:
 
 PEERS: dict[str, Way] = {
     "torchmetrics": torchmetrics_way,
+    "torchmetrics, Jaccard": torchmetrics_jaccard_way,
     "scikit-learn": scikit_learn_way,
     "fast_hist": fast_hist_way,
     "bare bincount": bincount_way,
@@ -143,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--maps", type=int, default=1000)
     parser.add_argument("--peer-maps", type=int, default=50, help="maps that the peers count; their seconds are scaled")
-    parser.add_argument("--stack", type=int, default=50, help="maps that `update_many` gets at once")
+    parser.add_argument("--stack", type=int, default=250, help="maps that `update_many` gets at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("measuring.json"))
     arguments = parser.parse_args()

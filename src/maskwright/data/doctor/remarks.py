@@ -114,9 +114,9 @@ def _masks(examination: Examination) -> Iterator[Remark]:
 def _looks(mask: MaskFacts, *, objects: bool) -> Iterator[tuple[str, str]]:
     border = mask.texture.border
     if mask.specks > _MANY_SPECKS and not objects:
-        yield "specks", f"{mask.specks} of at most 12 pixels"
+        yield "specks", f"{mask.specks} pieces of at most 12 pixels"
     if mask.holes > _MANY_SPECKS:
-        yield "holes", f"{mask.holes} of at most 12 pixels"
+        yield "holes", f"{mask.holes} gaps of at most 12 pixels"
     if border > _FEW_BORDER and mask.texture.lonely > _RAGGED_SHARE * border:
         yield "ragged", f"{mask.texture.lonely / border:.0%} of the border pixels stand alone"
 
