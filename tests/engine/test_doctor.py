@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from maskwright.cli import main
 from maskwright.data.doctor.inspection import Options
@@ -131,3 +131,15 @@ def test_every_kind_says_what_it_is() -> None:
         assert kind.title and kind.explanation.endswith(".")
         assert bool(kind.fix) or kind.severity != "error"
     assert in_order([]) == []
+
+
+def test_outlines_of_a_few_clicks_are_told(tmp_path: Path) -> None:
+    samples = make_clean(tmp_path / "set", 6)
+    with Image.open(samples[2].mask) as stored:
+        picture = Image.new("L", stored.size)
+    width, height = picture.size
+    clicks = [(0.1, 0.2), (0.5, 0.05), (0.9, 0.4), (0.6, 0.55), (0.8, 0.9), (0.3, 0.8)]
+    ImageDraw.Draw(picture).polygon([(x * width, y * height) for x, y in clicks], fill=1)
+    picture.save(samples[2].mask)
+    found = {one.code: one for one in check_data(str(tmp_path / "set"), SERIAL).findings}
+    assert [Path(one.name).stem for one in found["polygonal"].concerns] == [samples[2].mask.stem]

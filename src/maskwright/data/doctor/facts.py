@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .corners import Corners
 from .edges import Shift, Texture
 
 THUMB = 32
@@ -93,6 +94,7 @@ class MaskFacts:
         specks, holes: pieces of at most SPECK_PIXELS pixels, of the foreground and of the value 0.
         frame: the value most frequent along the edges of the picture.
         texture: of the borders.
+        corners: of the outline of the largest piece that is not of the value of the frame; None where it tells nothing.
         pixel_digest: of the values, equal for equal masks whatever their files.
     """
 
@@ -116,6 +118,7 @@ class MaskFacts:
     holes: int = 0
     frame: float = 0
     texture: Texture = NO_TEXTURE
+    corners: Corners | None = None
     pixel_digest: bytes = b""
 
     @property

@@ -163,6 +163,10 @@ KINDS: dict[str, Kind] = {
     ),
     "specks": _warning("tiny specks", "Many pieces of a few pixels, as stray clicks or thresholds leave them."),
     "holes": _warning("tiny holes", "Many gaps of a few pixels within objects."),
+    "polygonal": _warning(
+        "polygonal borders",
+        "The outline is of few straight lines, as clicks far apart leave it; it cuts corners, and scores of edges suffer.",
+    ),
     "ragged": _warning("ragged borders", "Borders as of noise rather than of a shape, as from a threshold or a bad resize."),
     "empty-mask": _warning("empty mask", "Nothing is labelled but background; right for pictures without objects."),
     "one-class-mask": _warning("mask of one class only", "The whole picture is one class."),

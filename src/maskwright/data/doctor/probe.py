@@ -4,7 +4,7 @@ import hashlib
 import io
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -15,6 +15,7 @@ from ...errors import ImageError
 from ...ops.components import number_pieces
 from ..decode import MAX_PIXELS, ForeignFormatError, OversizedError, SeveralFramesError, decode_stored, named_failures
 from . import edges
+from .corners import Corners, corners_of
 from .facts import MOST_VALUES, SPECK_PIXELS, THUMB, Fit, ImageFacts, Item, MaskFacts, Probe, Problem
 from .samples import Samples, read_samples, turned
 
@@ -152,7 +153,8 @@ def _mask_facts(samples: Samples, *, digest: bytes) -> tuple[MaskFacts, Int32[np
     ranks = _ranks(values, found)
     frequent = np.sort(np.argsort(-counts, kind="stable")[:MOST_VALUES])
     few = len(found) <= MOST_VALUES
-    pieces, specks, holes = _pieces(values, ranks) if few else ({}, 0, 0)
+    frame = _frame_value(values)
+    pieces = _pieces(values, ranks, frame) if few else NO_PIECES
     opacity = np.bincount(samples.alpha.ravel(), minlength=256) if samples.alpha is not None else np.zeros(0, np.int64)
     facts = MaskFacts(
         format=samples.format,
@@ -170,11 +172,12 @@ def _mask_facts(samples: Samples, *, digest: bytes) -> tuple[MaskFacts, Int32[np
         inexact=samples.inexact,
         palette=_used_palette(samples, found),
         alpha={int(level): int(opacity[level]) for level in np.flatnonzero(opacity)},
-        pieces=pieces,
-        specks=specks,
-        holes=holes,
-        frame=_frame_value(values),
+        pieces=pieces.counts,
+        specks=pieces.specks,
+        holes=pieces.holes,
+        frame=frame,
         texture=edges.texture(ranks),
+        corners=pieces.corners,
         pixel_digest=hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest(),
     )
     return facts, ranks
@@ -199,14 +202,28 @@ def _ranks(values: NDArray[Any], found: NDArray[Any]) -> Int32[np.ndarray, "h w"
     return np.searchsorted(found, values).astype(np.int32)
 
 
-def _pieces(values: NDArray[Any], ranks: Int32[np.ndarray, "h w"]) -> tuple[dict[float, int], int, int]:
-    """Return the connected pieces of each value, the tiny ones of the foreground, and the tiny ones of the value 0."""
-    sizes, firsts = edges.measure_pieces(number_pieces(ranks))
+class _Pieces(NamedTuple):
+    """See the attributes of `MaskFacts`."""
+
+    counts: dict[float, int]
+    specks: int
+    holes: int
+    corners: Corners | None
+
+
+NO_PIECES = _Pieces({}, 0, 0, None)
+
+
+def _pieces(values: NDArray[Any], ranks: Int32[np.ndarray, "h w"], frame: float) -> _Pieces:
+    numbers = number_pieces(ranks)
+    sizes, firsts = edges.measure_pieces(numbers)
     of = values.ravel()[firsts]
     found, counts = np.unique(of, return_counts=True)
     tiny = of[sizes <= SPECK_PIXELS]
     holes = int((tiny == 0).sum())
-    return dict(zip(found.tolist(), counts.tolist(), strict=True)), len(tiny) - holes, holes
+    inner = np.where(of == frame, 0, sizes)
+    corners = corners_of(numbers, int(inner.argmax())) if inner.any() else None
+    return _Pieces(dict(zip(found.tolist(), counts.tolist(), strict=True)), len(tiny) - holes, holes, corners)
 
 
 def _used_palette(samples: Samples, found: NDArray[Any]) -> dict[int, int]:

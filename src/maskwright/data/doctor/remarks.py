@@ -117,6 +117,8 @@ def _looks(mask: MaskFacts, *, objects: bool) -> Iterator[tuple[str, str]]:
         yield "specks", f"{mask.specks} pieces of at most 12 pixels"
     if mask.holes > _MANY_SPECKS:
         yield "holes", f"{mask.holes} gaps of at most 12 pixels"
+    if mask.corners is not None and mask.corners.of_a_polygon:
+        yield "polygonal", f"half of the outline lies in straight lines of {mask.corners.line:.0f} px and more"
     if border > _FEW_BORDER and mask.texture.lonely > _RAGGED_SHARE * border:
         yield "ragged", f"{mask.texture.lonely / border:.0%} of the border pixels stand alone"
 
