@@ -252,11 +252,12 @@ def test_cost_is_measured_once_and_again_where_something_changed(
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
 def test_training_takes_more_memory_than_predicting(finished: tuple[Path, Comparison]) -> None:
-    small, large = (footprint_here(runs_of(finished[0])[0], height=side, width=side) for side in (32, 128))
-    assert small.predicting is not None and small.training is not None and large.training is not None
-    assert small.predicting <= small.training < large.training
+    # In a process of its own: this one may have room left from other tests.
+    found = measure_footprint(runs_of(finished[0])[0], height=128, width=128)
+    assert found.predicting is not None and found.training is not None
+    assert found.predicting < found.training
     # Of 3 images of 128×128, in float32, SegNet-lite keeps at least what its first level makes, 32 channels, thrice.
-    assert large.training > 3 * 3 * 32 * 128 * 128 * 4
+    assert found.training > 3 * 3 * 32 * 128 * 128 * 4
 
 
 def test_memory_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

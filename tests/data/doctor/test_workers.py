@@ -47,8 +47,9 @@ def test_a_killed_worker_is_a_named_error() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     script = """
-        import sys, time
+        import signal, sys, time
         from maskwright.data.doctor.workers import spread
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
         print("ready", flush=True)
         try:
             for _ in spread(time.sleep, [0.05] * 100_000, workers=2):
@@ -56,15 +57,19 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
         except KeyboardInterrupt:
             sys.exit(130)
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while process.stdout.readline().strip() != "going":
-        assert process.poll() is None
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    pids = [int(pid) for pid in workers.read_text().split()] if workers.exists() else []
-    process.send_signal(number)
-    process.wait(30)
-    process.stdout.close()
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while process.stdout.readline().strip() != "going":
+                assert process.poll() is None
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            pids = [int(pid) for pid in workers.read_text().split()] if workers.exists() else []
+            process.send_signal(number)
+            process.wait(30)
+        finally:
+            process.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     deadline = time.monotonic() + 30
     while any(_lives(pid) for pid in pids):
