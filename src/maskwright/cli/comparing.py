@@ -9,6 +9,7 @@ from .show import command_line
 
 
 def compare_command() -> Callable[..., None]:
+    """Return the command."""
     from ..data.catalog import DataConfig
     from ..engine.config import TrainConfig
     from ..models import ModelConfig

@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def scribble_command() -> Callable[..., None]:
+    """Return the command."""
     from ..data.catalog import DataConfig
     from ..engine.weak import WeakKind, make_weak_labels
 

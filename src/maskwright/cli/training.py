@@ -24,6 +24,7 @@ def demo(out: Path = Path("runs/demo")) -> None:
 
 
 def train_command() -> Callable[..., None]:
+    """Return the command."""
     from ..data.catalog import DataConfig
     from ..engine.config import SegmenterRunConfig, TrainConfig
     from ..models import ModelConfig
@@ -80,6 +81,7 @@ def _train_instances(config: "SegmenterRunConfig", out: Path) -> None:
 
 
 def train_refiner_command() -> Callable[..., None]:
+    """Return the command."""
     from ..engine.config import RefinerRunConfig, TrainConfig
     from ..models import ModelConfig
     from ..refine import RefinerConfig
@@ -136,6 +138,7 @@ def train_refiner_command() -> Callable[..., None]:
 
 
 def train_bundled_command() -> Callable[..., None]:
+    """Return the command."""
     from ..engine.config import TrainConfig
 
     def train_bundled(

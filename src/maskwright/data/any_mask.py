@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ImageError
+from ..ops.counting import value_counts
 from .colours import Colour, labels_of_colours
 from .decode import load_array, named_failures
 from .io import read_colours, read_labels, read_probabilities
@@ -133,8 +134,7 @@ def contents_of(stored: Stored, path: Path) -> Contents:
     integers: tuple[int, ...] = ()
     distinct, largest = 0, 0
     if stored.storage == "integers":
-        found = np.flatnonzero(np.bincount(values.ravel(), minlength=256)) if values.dtype == np.uint8 else None
-        found = np.unique(values) if found is None else found
+        found, _ = value_counts(values)
         kept = found if len(found) <= VALUES_KEPT else np.append(found[: VALUES_KEPT - 1], found[-1])
         integers, distinct = tuple(int(value) for value in kept), len(found)
         largest = int(np.iinfo(values.dtype).max) if values.dtype in (np.uint8, np.uint16) else 0

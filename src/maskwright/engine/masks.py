@@ -17,6 +17,7 @@ from ..data.naming import list_images
 from ..errors import DataError, MaskwrightError
 from ..models import logit_channels
 from ..refine.kinds import CoarseMask, MaskKind, binary_labels, guess_kind, hard_probabilities, to_logits
+from .pairing import pair
 
 MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy", ".npz", ".bmp"})
 
@@ -128,22 +129,16 @@ def pair_by_stem(
 
 
 def masks_by_name(masks: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Return name → mask in the order of the names; a mask may be called NAME or NAME_mask, and others may lie there.
+    """Return name → mask in the order of the names, paired as in `pairing.pair`; other masks may lie there.
 
     Raises:
         DataError: names without a mask, or with several; they are counted, the first named.
     """
-    found: dict[str, list[Path]] = {name: [] for name in names}
-    for path in list_images(masks, suffixes=MASK_SUFFIXES):
-        name = path.stem if path.stem in found else path.stem.removesuffix("_mask")
-        if name in found:
-            found[name].append(path)
-    for what, wrong in (
-        ("no mask", [name for name, paths in found.items() if not paths]),
-        ("more than one", [name for name, paths in found.items() if len(paths) > 1]),
-    ):
+    found = pair(names, list_images(masks, suffixes=MASK_SUFFIXES))
+    doubled = [name for name in names if name not in found.paths and name not in found.lacking]
+    for what, wrong in (("no mask", found.lacking), ("more than one", doubled)):
         if wrong:
             raise DataError(
                 f"{masks} holds {what} of {len(wrong)} of {len(names)} images: {first_ten(wrong)}; expected one of each"
             )
-    return {name: paths[0] for name, paths in found.items()}
+    return {name: found.paths[name] for name in names}

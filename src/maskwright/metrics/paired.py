@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import ConfigError
-from maskwright.metrics.bootstrap import DRAWS_AT_ONCE, Interval, aligned_rows, check_level, image_draws, times_drawn
+from maskwright.metrics.bootstrap import DRAWS_AT_ONCE, Interval, aligned_rows, interval_over_images, times_drawn
 from maskwright.metrics.conventions.choices import Drawn
 from maskwright.types import EvaluationResult
 
@@ -62,22 +62,17 @@ def paired(
         DataError: they differ in classes, images or truth.
         ConfigError: `resamples`, `exchanges` or `level` is out of range.
     """
-    check_level(level)
-    for name, times in (("resamples", resamples), ("exchanges", exchanges)):
-        if times < 2:
-            raise ConfigError(f"{name} must be at least 2; got {times}")
+    if exchanges < 2:
+        raise ConfigError(f"exchanges must be at least 2; got {exchanges}")
     before, after = base.counts, other.counts[aligned_rows(base, other)]
-    value = float(score(Drawn(after))[0] - score(Drawn(before))[0])
-    if len(before) < 2 or np.isnan(value):
-        return Paired(difference=Interval(value, np.nan, np.nan), p=np.nan)
-    replicates = np.concatenate(
-        [
-            score(Drawn(after, times)) - score(Drawn(before, times))
-            for times in map(times_drawn, image_draws(len(before), resamples, seed))
-        ]
-    )
-    known = replicates[~np.isnan(replicates)]
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if known.size else (np.nan, np.nan)
+
+    def difference(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        times = times_drawn(draws)
+        return score(Drawn(after, times)) - score(Drawn(before, times))
+
+    interval = interval_over_images(difference, len(before), resamples=resamples, seed=seed, level=level)
+    if len(before) < 2 or np.isnan(interval.value):
+        return Paired(difference=Interval(interval.value, np.nan, np.nan), p=np.nan)
     both = np.concatenate([before, after])
     chance = np.concatenate(
         [
@@ -87,8 +82,8 @@ def paired(
         ]
     )
     chance = chance[~np.isnan(chance)]
-    extreme = np.count_nonzero(np.abs(chance) >= abs(value) - ROUNDING)
-    return Paired(difference=Interval(value, float(low), float(high)), p=float((extreme + 1) / (chance.size + 1)))
+    extreme = np.count_nonzero(np.abs(chance) >= abs(interval.value) - ROUNDING)
+    return Paired(difference=interval, p=float((extreme + 1) / (chance.size + 1)))
 
 
 def _exchanges(images: int, exchanges: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -8,6 +8,8 @@ as they are, in their own integer types. Counts are int64 and the same for any n
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Int64, Integer
@@ -35,6 +37,19 @@ PIXELS_OF_A_THREAD = 1 << 20
 
 COPIED = 1 << 16
 """Pixels of a map that is not contiguous that are copied at a time."""
+
+
+def value_counts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the different values of a mask in ascending order, and the pixels of each; np.unique in less time."""
+    if values.dtype == np.uint8 or (values.dtype == np.uint16 and values.size > 2**16):
+        counts = np.bincount(values.ravel())
+        found = np.flatnonzero(counts)
+        return found.astype(values.dtype), counts[found]
+    flat = values.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))  # masks are flat: few runs, many pixels
+    lengths = np.diff(starts, append=flat.size)
+    found, which = np.unique(flat[starts], return_inverse=True)
+    return found, np.bincount(which, weights=lengths).astype(np.int64)
 
 
 def joint_counts(predictions: Labels, targets: Labels, num_classes: int, ignored: int | None) -> Counted:

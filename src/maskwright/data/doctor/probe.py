@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...errors import ImageError
 from ...ops.components import number_pieces
+from ...ops.counting import value_counts
 from ..decode import MAX_PIXELS, ForeignFormatError, OversizedError, SeveralFramesError, decode_stored, named_failures
 from . import edges
 from .corners import Corners, corners_of
@@ -149,7 +150,7 @@ def _probe_mask(path: Path) -> tuple[MaskFacts, Int32[np.ndarray, "h w"]]:
 def _mask_facts(samples: Samples, *, digest: bytes) -> tuple[MaskFacts, Int32[np.ndarray, "h w"]]:
     """Return the facts, and the values as whole numbers that differ where they differ and keep their order."""
     values = samples.values
-    found, counts = _counted(values)
+    found, counts = value_counts(values)
     ranks = _ranks(values, found)
     frequent = np.sort(np.argsort(-counts, kind="stable")[:MOST_VALUES])
     few = len(found) <= MOST_VALUES
@@ -181,19 +182,6 @@ def _mask_facts(samples: Samples, *, digest: bytes) -> tuple[MaskFacts, Int32[np
         pixel_digest=hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest(),
     )
     return facts, ranks
-
-
-def _counted(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the different values in order, and the pixels of each; like np.unique, but in less time."""
-    if values.dtype == np.uint8 or (values.dtype == np.uint16 and values.size > 2**16):
-        counts = np.bincount(values.ravel())
-        found = np.flatnonzero(counts)
-        return found.astype(values.dtype), counts[found]
-    flat = values.ravel()
-    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))  # masks are flat: few runs, many pixels
-    lengths = np.diff(starts, append=flat.size)
-    found, which = np.unique(flat[starts], return_inverse=True)
-    return found, np.bincount(which, weights=lengths).astype(np.int64)
 
 
 def _ranks(values: NDArray[Any], found: NDArray[Any]) -> Int32[np.ndarray, "h w"]:
